@@ -1,0 +1,309 @@
+"""The stages on Ray: feature workers on CPUs feed model workers on GPUs, or on CPUs.
+
+The driver holds the source, the materials on their way and the sink; graphs go from worker to
+worker through the object store. It takes a candidate from the source only when a feature worker
+can start on it and the model workers are not behind, so that memory is bounded whatever the length
+of the source.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from jobs.errors import EngineError
+from jobs.hardware import WorkerPlan, plan_workers
+from jobs.pool import Answered, Pool, Started, Unanswered
+from jobs.records import Candidate, Failure
+from jobs.session import ray_session
+from jobs.settings import BATCH_COST, RunSettings
+from jobs.sink import Sink
+from jobs.stages import (
+    Prepared,
+    PredictorFactory,
+    Refusal,
+    assemble,
+    batches,
+    pass_through,
+)
+from jobs.workers import FeatureWorker, ModelWorker, load_predictor
+from models.graph import GraphSettings
+from models.predict import Prediction
+
+_WAIT_S = 0.2
+_MAX_TRIES = 3
+"""How often a material's graphs are made again when the object store loses them."""
+
+
+def run_ray(
+    candidates: Iterable[Candidate | Failure],
+    sink: Sink,
+    settings: RunSettings,
+    predictor_factory: PredictorFactory | None,
+) -> None:
+    """Run all candidates on a Ray that is started, joined or found; raises as ``pipeline.run``."""
+    with sink:
+        source = _Source(candidates, sink)
+        if source.exhausted:  # then Ray need not start at all
+            return
+        with ray_session(settings) as resources:
+            plan = plan_workers(resources.cpus, resources.gpus)
+            factory = predictor_factory or functools.partial(
+                load_predictor, _model_everywhere(settings.model), plan.device
+            )
+            engine = _Engine(source, sink, settings, plan, factory)
+            # What is finished is written before workers and Ray take their time to stop.
+            with contextlib.closing(engine), contextlib.closing(sink):
+                engine.run()
+
+
+def _model_everywhere(model: str) -> str:
+    """A model's folder as an absolute path, since workers run elsewhere; a name as it is."""
+    path = Path(model)
+    return str(path.resolve()) if path.is_dir() and len(path.parts) > 1 else model
+
+
+class _Source:
+    """The candidates still to come; failures among them go straight to the sink."""
+
+    def __init__(self, candidates: Iterable[Candidate | Failure], sink: Sink) -> None:
+        self._items = iter(candidates)
+        self._sink = sink
+        self._next = self._pull()
+
+    @property
+    def exhausted(self) -> bool:
+        return self._next is None
+
+    def take(self, count: int) -> Iterator[Candidate]:
+        """Up to ``count`` candidates. One more has always been pulled, to know of the end."""
+        while count > 0 and self._next is not None:
+            candidate = self._next
+            self._next = self._pull()
+            count -= 1
+            yield candidate
+
+    def _pull(self) -> Candidate | None:
+        for item in self._items:
+            self._sink.count(candidates=1)
+            if isinstance(item, Candidate):
+                return item
+            self._sink.add(pass_through(item))
+        return None
+
+
+@dataclass(eq=False)
+class _Open:
+    """A material on its way."""
+
+    candidate: Candidate
+    prepared: Prepared | None = None
+    answers: dict[int, Prediction | Refusal] = field(default_factory=dict)
+    """By position in ``prepared.ready``."""
+    tries: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class _Graph:
+    """A graph that waits for the model in the object store."""
+
+    material: int
+    """Key of the open material."""
+    position: int
+    """In its ``Prepared.ready``."""
+    cost: int
+    chunk: Any
+    """Reference of the list that it is in."""
+    index: int
+    """Where in that list."""
+
+
+class _Engine:
+    def __init__(
+        self,
+        source: _Source,
+        sink: Sink,
+        settings: RunSettings,
+        plan: WorkerPlan,
+        factory: PredictorFactory,
+    ) -> None:
+        self._source = source
+        self._sink = sink
+        self._settings = settings
+        self._batch_cost = settings.batch_cost or BATCH_COST[plan.device]
+        self._max_waiting = 2 * plan.model_workers * self._batch_cost
+        self._graph_settings: GraphSettings | None = None
+        self._open: dict[int, _Open] = {}
+        self._waiting: deque[_Graph] = deque()
+        self._waiting_cost = 0
+        self._next_key = 0
+        self._chunks = 0
+        self._plan = plan
+        self._models: Pool[_Graph] = Pool(
+            "model",
+            plan.model_workers,
+            lambda: _actor(
+                ModelWorker, plan.model_cpus, plan.model_gpus, factory, max(1, plan.model_cpus)
+            ),
+            self._send_graphs,
+        )
+        self._features: Pool[int] = Pool(
+            "feature",
+            plan.feature_workers,
+            lambda: _actor(FeatureWorker, plan.feature_cpus, 0, settings),
+            self._send_candidates,
+        )
+
+    def run(self) -> None:
+        """Until the source is at its end and every material taken from it is with the sink."""
+        import ray
+
+        while self._open or not self._source.exhausted:
+            more = self._take_chunk()
+            self._send_batches()
+            waiting_for = self._features.references + self._models.references
+            done, _ = ray.wait(waiting_for, num_returns=1, timeout=0 if more else _WAIT_S)
+            for reference in done:
+                self._collect(reference)
+            self._features.check()
+            self._models.check()
+            self._sink.tick()
+
+    def close(self) -> None:
+        """Stop all workers."""
+        self._features.stop()
+        self._models.stop()
+
+    def _take_chunk(self) -> bool:
+        """Give one chunk of candidates to the feature workers if there is room; is there more?"""
+        if self._graph_settings is None or not self._has_room():
+            return False
+        # Small chunks at first, so that no worker waits long for its first graphs.
+        size = min(self._settings.chunk, 1 << min(16, self._chunks // self._plan.feature_workers))
+        keys = []
+        for candidate in self._source.take(size):
+            self._open[self._next_key] = _Open(candidate)
+            keys.append(self._next_key)
+            self._next_key += 1
+        self._chunks += 1
+        if keys:
+            self._features.submit(keys)
+        return self._has_room()
+
+    def _has_room(self) -> bool:
+        return (
+            not self._source.exhausted
+            and self._features.has_room
+            and self._waiting_cost < self._max_waiting
+        )
+
+    def _send_batches(self) -> None:
+        """Full batches where there is room for them; any batch to a worker that has nothing."""
+        while self._waiting and self._models.has_room:
+            if self._waiting_cost < self._batch_cost and not self._models.has_idle:
+                return
+            batch = next(batches([graph.cost for graph in self._waiting], self._batch_cost))
+            graphs = [self._waiting.popleft() for _ in batch]
+            self._waiting_cost -= sum(graph.cost for graph in graphs)
+            self._models.submit(graphs)
+
+    def _send_candidates(self, actor: Any, keys: Sequence[int]) -> Sequence[Any]:
+        # Arrays only: what the source knows besides can be larger than the crystal.
+        candidates = [replace(self._open[key].candidate, info={}) for key in keys]
+        call = actor.prepare.options(num_returns=2)
+        references: Sequence[Any] = call.remote(self._graph_settings, candidates)
+        return references
+
+    def _send_graphs(self, actor: Any, graphs: Sequence[_Graph]) -> Sequence[Any]:
+        positions: dict[Any, list[int]] = {}
+        for graph in graphs:
+            positions.setdefault(graph.chunk, []).append(graph.index)
+        return [actor.score.remote(list(positions.values()), *positions)]
+
+    def _collect(self, reference: Any) -> None:
+        """Take in what a feature or model worker answered."""
+        for outcome in self._features.collect(reference):
+            if isinstance(outcome, Answered):
+                self._take_prepared(outcome)
+            elif isinstance(outcome, Unanswered):
+                self._give_up_candidates(outcome)
+        for answer in self._models.collect(reference):
+            if isinstance(answer, Started):
+                self._graph_settings = answer.value
+            elif isinstance(answer, Answered):
+                for graph, barrier in zip(answer.items, answer.value, strict=True):
+                    self._take_answer(graph, barrier)
+            elif answer.reason == "object_lost":
+                self._prepare_again(answer)
+            else:
+                for graph in answer.items:
+                    self._take_answer(graph, Refusal(answer.reason, answer.detail))
+
+    def _take_prepared(self, outcome: Answered[int]) -> None:
+        (chunk,) = outcome.rest
+        index = 0
+        for key, prepared in zip(outcome.items, outcome.value, strict=True):
+            material = self._open[key]
+            if material.prepared is None:
+                self._sink.count(hops=len(prepared.network.hops) if prepared.network else 0)
+            material.prepared = prepared
+            for position, ready in enumerate(prepared.ready):
+                if position not in material.answers:
+                    self._waiting.append(_Graph(key, position, ready.cost, chunk, index))
+                    self._waiting_cost += ready.cost
+                index += 1
+            self._finish_if_done(key)
+
+    def _give_up_candidates(self, outcome: Unanswered[int]) -> None:
+        for key in outcome.items:
+            material = self._open[key]
+            failure = Failure(
+                material.candidate.material_id, "hops", outcome.reason, outcome.detail
+            )
+            material.prepared = Prepared(None, failures=(failure,))
+            material.answers.clear()
+            self._finish_if_done(key)
+
+    def _take_answer(self, graph: _Graph, answer: Prediction | Refusal) -> None:
+        material = self._open.get(graph.material)
+        if material is None or graph.position in material.answers:
+            return  # a second answer to graphs that were made again
+        material.answers[graph.position] = answer
+        self._sink.count(predictions=int(not isinstance(answer, Refusal)))
+        self._finish_if_done(graph.material)
+
+    def _prepare_again(self, lost: Unanswered[_Graph]) -> None:
+        """The object store lost graphs, with a node or under pressure: make them again."""
+        for key in dict.fromkeys(graph.material for graph in lost.items):
+            material = self._open.get(key)
+            if material is None:
+                continue
+            material.tries += 1
+            if material.tries < _MAX_TRIES:
+                self._features.submit([key])
+                continue
+            for graph in lost.items:
+                if graph.material == key:
+                    self._take_answer(graph, Refusal(lost.reason, lost.detail))
+
+    def _finish_if_done(self, key: int) -> None:
+        material = self._open[key]
+        prepared = material.prepared
+        if prepared is None or len(material.answers) < len(prepared.ready):
+            return
+        del self._open[key]
+        answers = [material.answers[position] for position in range(len(prepared.ready))]
+        self._sink.add(assemble(material.candidate, prepared, answers))
+
+
+def _actor(worker: type, cpus: int, gpus: float, *arguments: Any) -> Any:
+    """An actor of a class that Ray places but never restarts: its pool does."""
+    import ray
+
+    remote = ray.remote(worker)
+    return remote.options(num_cpus=cpus, num_gpus=gpus, max_restarts=0).remote(*arguments)

@@ -1,0 +1,77 @@
+"""What a run is asked to do, in one frozen object that checks itself."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, get_args
+
+from pathways.hops import HopSettings
+from pathways.supercell import BandSettings
+
+Engine = Literal["ray", "inline"]
+
+BATCH_COST = {"cpu": 100_000, "cuda": 2_000_000}
+"""Edges plus triplets per model batch where none is asked for: about five median bands on a CPU,
+where larger batches only cost memory, and a hundred on a GPU, where they fill the device."""
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """How to screen: the model, the limits on hops and bands, and the machines to use.
+
+    Raises:
+        ValueError: where a value can never work, in one line.
+    """
+
+    model: str = "model3"
+    """Name of a model, or the path of its folder."""
+    engine: Engine = "ray"
+    hops: HopSettings = field(default_factory=HopSettings)
+    band: BandSettings = field(default_factory=BandSettings)
+    num_cpus: int | None = None
+    """CPUs to use; None takes all that this process may use, or all of the cluster's."""
+    num_gpus: float | None = None
+    """GPUs to use; None takes all there are, 0 none."""
+    ray_address: str | None = None
+    """``host:port`` of a running cluster's head, or ``auto``; None starts Ray on this machine."""
+    batch_cost: int | None = None
+    """Edges plus triplets per model batch; None decides by device."""
+    chunk: int = 8
+    """Candidates that a feature worker takes at once, after a start with smaller ones."""
+
+    def __post_init__(self) -> None:
+        if not self.model:
+            raise ValueError("model is empty, must be a model's name or folder")
+        if self.engine not in get_args(Engine):
+            raise ValueError(f"engine is {self.engine!r}, must be one of {get_args(Engine)}")
+        if self.num_cpus is not None and self.num_cpus < 1:
+            raise ValueError(f"num_cpus is {self.num_cpus}, must be at least 1")
+        if self.num_gpus is not None and not 0 <= self.num_gpus < float("inf"):
+            raise ValueError(f"num_gpus is {self.num_gpus}, must be 0 or more")
+        if self.batch_cost is not None and self.batch_cost < 1:
+            raise ValueError(f"batch_cost is {self.batch_cost}, must be at least 1")
+        if self.chunk < 1:
+            raise ValueError(f"chunk is {self.chunk}, must be at least 1")
+        if self.ray_address is not None:
+            self._check_address(self.ray_address)
+
+    def _check_address(self, address: str) -> None:
+        if self.engine != "ray":
+            raise ValueError(f"ray_address is {address!r} but engine is {self.engine!r}, not 'ray'")
+        host, _, port = address.rpartition(":")
+        if address != "auto" and not (host and "/" not in host and port.isdecimal()):
+            raise ValueError(
+                f"ray_address is {address!r}, must be HOST:PORT as 'ray start --head' prints it, "
+                "or 'auto'"
+            )
+
+    def science(self) -> dict[str, Any]:
+        """What changes results, as JSON types: part of a campaign's identity, like the model's id.
+
+        Engine, machines and batches are left out, since they change only how fast results come.
+        """
+        science: dict[str, Any] = json.loads(
+            json.dumps({"hops": asdict(self.hops), "band": asdict(self.band)})
+        )
+        return science

@@ -1,0 +1,103 @@
+"""Where finished materials wait for ``write``, and where the run is counted."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from types import TracebackType
+
+from jobs.records import MaterialResult, Progress
+
+MAX_BATCH = 64
+FLUSH_S = 2.0
+_REPORT_S = 0.25
+
+
+class Sink:
+    """Batches finished materials by number and by time; a context that writes the rest at its end.
+
+    The rest is written also when the run breaks off, unless it is ``write`` that broke: a store
+    that has just failed (a full disk) is not asked again.
+    """
+
+    def __init__(
+        self,
+        write: Callable[[list[MaterialResult]], None],
+        report: Callable[[Progress], None] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._write = write
+        self._report = report
+        self._clock = clock
+        self._began = self._written_at = self._reported_at = clock()
+        self._finished: list[MaterialResult] = []
+        self._counts = Progress()
+        self._write_failed = False
+
+    def __enter__(self) -> Sink:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Write the rest and report; may be called again."""
+        if not self._write_failed:
+            self.flush()
+            self._tell()
+
+    @property
+    def progress(self) -> Progress:
+        """The counters now."""
+        return replace(self._counts, seconds=self._clock() - self._began)
+
+    def count(self, *, candidates: int = 0, hops: int = 0, predictions: int = 0) -> None:
+        """Add to the counters; failures are counted with the material that has them."""
+        counts = self._counts
+        self._counts = replace(
+            counts,
+            candidates=counts.candidates + candidates,
+            hops=counts.hops + hops,
+            predictions=counts.predictions + predictions,
+        )
+
+    def add(self, result: MaterialResult) -> None:
+        """Take a finished material; writes when enough are there."""
+        self._counts = replace(
+            self._counts, failures=self._counts.failures + len(result.failures)
+        )
+        self._finished.append(result)
+        if len(self._finished) >= MAX_BATCH:
+            self.flush()
+        self.tick()
+
+    def tick(self) -> None:
+        """Write and report where it is time to; call it a few times per second."""
+        now = self._clock()
+        if now - self._written_at >= FLUSH_S:
+            self.flush()
+        if now - self._reported_at >= _REPORT_S:
+            self._reported_at = now
+            self._tell()
+
+    def flush(self) -> None:
+        """Write whatever is finished."""
+        batch, self._finished = self._finished, []
+        if batch:
+            try:
+                self._write(batch)
+            except BaseException:
+                self._write_failed = True
+                raise
+            self._counts = replace(self._counts, written=self._counts.written + len(batch))
+        self._written_at = self._clock()
+
+    def _tell(self) -> None:
+        if self._report is not None:
+            self._report(self.progress)

@@ -1,0 +1,75 @@
+"""What runs inside Ray's processes: thin classes around the stages, nothing of Ray in them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from jobs.records import Candidate
+from jobs.settings import RunSettings
+from jobs.stages import GraphPredictor, Prepared, PredictorFactory, Refusal, prepare, score
+from models.graph import BandGraph, GraphSettings
+from models.predict import Prediction
+
+
+def load_predictor(model: str, device: str) -> GraphPredictor:
+    """The predictor of a model, by name or folder, on ``cpu`` or ``cuda``."""
+    from models.predict import Predictor
+
+    return Predictor.load(model, device=device)
+
+
+class FeatureWorker:
+    """Turns candidates into graphs on one CPU."""
+
+    def __init__(self, settings: RunSettings) -> None:
+        self._settings = settings
+
+    def start(self) -> None:
+        """Answer once the process is up."""
+
+    def prepare(
+        self, graph_settings: GraphSettings, candidates: Sequence[Candidate]
+    ) -> tuple[list[Prepared], list[BandGraph]]:
+        """A chunk of candidates: what each came to, and all their graphs one after another.
+
+        The two are returned apart, so that graphs go from worker to worker and only the small
+        first part to the driver.
+        """
+        chunk: list[Prepared] = []
+        graphs: list[BandGraph] = []
+        for candidate in candidates:
+            prepared, built = prepare(candidate, self._settings, graph_settings)
+            chunk.append(prepared)
+            graphs += built
+        return chunk, graphs
+
+
+class ModelWorker:
+    """Holds one copy of the model on one device."""
+
+    def __init__(self, factory: PredictorFactory, threads: int) -> None:
+        self._factory = factory
+        self._threads = threads
+        self._predictor: GraphPredictor | None = None
+
+    def start(self) -> GraphSettings:
+        """Load the model, and say which graphs it takes."""
+        self._predictor = self._factory()
+        torch = sys.modules.get("torch")
+        if torch is not None:
+            # One worker per CPU: more threads than that would only wait for each other.
+            torch.set_num_threads(self._threads)
+        return self._predictor.graph_settings
+
+    def score(
+        self, positions: Sequence[Sequence[int]], *chunks: Sequence[BandGraph]
+    ) -> list[Prediction | Refusal]:
+        """Barriers of the graphs at the given positions of each chunk, one after another."""
+        assert self._predictor is not None, "start() comes first"
+        graphs = [
+            chunk[position]
+            for chunk, wanted in zip(chunks, positions, strict=True)
+            for position in wanted
+        ]
+        return score(self._predictor, graphs)

@@ -1,0 +1,1 @@
+"""Graphs, networks, training and prediction of migration barriers."""

@@ -1,0 +1,83 @@
+"""The barrier network: the trunk on a band, a readout along the path, a head that speaks log(eV)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from models.alignn import Trunk, TrunkConfig, mean_by_graph
+from models.batch import GraphBatch
+
+TARGET_OFFSET_EV = 0.1
+"""The target is log(Em + 0.1 eV): barriers span three decades and errors grow with them."""
+
+Readout = Literal["mean", "path"]
+
+
+@dataclass(frozen=True)
+class BarrierConfig:
+    """Sizes of a barrier network."""
+
+    trunk: TrunkConfig = field(default_factory=TrunkConfig)
+    readout: Readout = "path"
+    """``mean``: over all atoms, as in MODEL-3. ``path``: the ion's images, ends, quarters and
+    middle apart, beside the mean over the kept environment."""
+    head: tuple[int, ...] = (128, 128)
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.readout not in ("mean", "path"):
+            raise ValueError(f"readout is {self.readout!r}, must be 'mean' or 'path'")
+
+
+def to_target(em_ev: Tensor) -> Tensor:
+    """Barriers in eV to the scale that is learned."""
+    return torch.log(em_ev.clamp_min(0.0) + TARGET_OFFSET_EV)
+
+
+def from_target(target: Tensor) -> Tensor:
+    """The learned scale back to barriers in eV, never negative."""
+    return (torch.exp(target) - TARGET_OFFSET_EV).clamp_min(0.0)
+
+
+class BarrierNetwork(nn.Module):
+    """MODEL-3 (arXiv 2508.06436): a band folded into one cell in, its migration barrier out.
+
+    The target's mean and spread are buffers, so a checkpoint carries the scale it was trained in.
+    A band and its reverse have the same images, hence the same barrier.
+    """
+
+    target_mean: Tensor
+    target_std: Tensor
+
+    def __init__(self, config: BarrierConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.trunk = Trunk(config.trunk)
+        sizes = [config.trunk.width * (4 if config.readout == "path" else 1), *config.head]
+        layers: list[nn.Module] = []
+        for n_in, n_out in zip(sizes, sizes[1:], strict=False):
+            layers += [nn.Linear(n_in, n_out), nn.SiLU(), nn.Dropout(config.dropout)]
+        self.head = nn.Sequential(*layers, nn.Linear(sizes[-1], 1))
+        self.register_buffer("target_mean", torch.zeros(()))
+        self.register_buffer("target_std", torch.ones(()))
+
+    def fit_scale(self, target: Tensor) -> None:
+        """Take the mean and spread of the training targets."""
+        self.target_mean.copy_(target.mean())
+        self.target_std.copy_(target.std())
+
+    def forward(self, batch: GraphBatch) -> Tensor:
+        """(graphs,) log(Em / eV + 0.1)."""
+        x = self.trunk(batch)
+        pooled = mean_by_graph(x, batch.graph_of_atom, len(batch))
+        if self.config.readout == "path":
+            images = x[batch.images]
+            ends = (images[:, 0] + images[:, 4]) / 2
+            quarters = (images[:, 1] + images[:, 3]) / 2
+            pooled = torch.cat([ends, quarters, images[:, 2], pooled], dim=1)
+        standardised: Tensor = self.head(pooled).squeeze(1)
+        return standardised * self.target_std + self.target_mean

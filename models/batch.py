@@ -1,0 +1,186 @@
+"""Several band graphs as one: tensors on a device, with the layouts that the convolutions sum over."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from models.elements import cgcnn_features
+from models.graph import BandGraph
+from pathways.types import N_IMAGES
+
+
+@dataclass(frozen=True, eq=False)
+class EdgeLayout:
+    """How edges connect atoms: one row per edge."""
+
+    source: Tensor
+    """(e,) atom indices."""
+    destination: Tensor
+    """(e,) atom indices, ascending."""
+    weight: Tensor
+    """(e, 1) multiplicities."""
+    n_nodes: int
+
+    def pair(self, source: Tensor, destination: Tensor) -> Tensor:
+        """Sum of what both ends of each edge say, (e, width)."""
+        return source[self.source] + destination[self.destination]
+
+    def aggregate(self, gate: Tensor, message: Tensor) -> tuple[Tensor, Tensor]:
+        """Weighted sums over the edges into each node: of gate times message, and of the gate."""
+        weighted = gate * self.weight
+        zeros = gate.new_zeros(self.n_nodes, gate.shape[1])
+        total = zeros.index_add(0, self.destination, weighted * message[self.source])
+        return total, zeros.index_add(0, self.destination, weighted)
+
+    @property
+    def row_weight(self) -> Tensor:
+        """(e, 1), how often each row stands in the published multigraph."""
+        return self.weight
+
+
+@dataclass(frozen=True, eq=False)
+class TripletLayout:
+    """How bond pairs connect edges: for each centre atom a dense block, degree by degree.
+
+    Atoms of one degree d give a block (atoms, d out, d in) of pairs (edge in, edge out). As many
+    edges leave an atom as enter it, so nothing is padded and nothing is gathered per triplet.
+    """
+
+    blocks: tuple[tuple[Tensor, Tensor], ...]
+    """Per degree d: (atoms, d) indices of the edges in, and of the edges out."""
+    order: Tensor
+    """(e,) position of each edge in the concatenated edges-out of the blocks."""
+    weight: Tensor
+    """(e, 1) multiplicities of the edges; the sending edge's counts."""
+
+    def pair(self, source: Tensor, destination: Tensor) -> Tensor:
+        """Sum of what both edges of each triplet say, (t, width)."""
+        width = source.shape[1]
+        return torch.cat(
+            [
+                (source[enter].unsqueeze(1) + destination[leave].unsqueeze(2)).view(-1, width)
+                for enter, leave in self.blocks
+            ]
+        )
+
+    def aggregate(self, gate: Tensor, message: Tensor) -> tuple[Tensor, Tensor]:
+        """Weighted sums over the triplets into each edge: of gate times message, and of the gate."""
+        width = gate.shape[1]
+        totals, norms = [], []
+        sent = message * self.weight
+        sizes = [enter.shape[0] * enter.shape[1] ** 2 for enter, _ in self.blocks]
+        for (enter, _), rows in zip(self.blocks, gate.split(sizes), strict=True):
+            n, d = enter.shape
+            block = rows.view(n, d, d, width)
+            totals.append((block * sent[enter].unsqueeze(1)).sum(2).view(n * d, width))
+            norms.append((block * self.weight[enter].unsqueeze(1)).sum(2).view(n * d, width))
+        return torch.cat(totals)[self.order], torch.cat(norms)[self.order]
+
+    @property
+    def row_weight(self) -> Tensor:
+        """(t, 1), how often each triplet stands in the published line graph."""
+        rows = [
+            (self.weight[enter].unsqueeze(1) * self.weight[leave].unsqueeze(2)).view(-1, 1)
+            for enter, leave in self.blocks
+        ]
+        return torch.cat(rows)
+
+    def cosines(self, vector: Tensor) -> Tensor:
+        """(t,), cosine at the centre atom between the bonds of each triplet, in [-1, 1]."""
+        unit = vector / vector.norm(dim=1, keepdim=True)
+        cosines = [
+            -torch.bmm(unit[leave], unit[enter].transpose(1, 2)).view(-1)
+            for enter, leave in self.blocks
+        ]
+        return torch.cat(cosines).clamp(-1.0, 1.0)
+
+
+@dataclass(frozen=True, eq=False)
+class GraphBatch:
+    """Everything a forward pass needs, on one device."""
+
+    atoms: Tensor
+    """(n, 92), CGCNN features."""
+    vector: Tensor
+    """(e, 3), Å."""
+    edges: EdgeLayout
+    triplets: TripletLayout
+    graph_of_atom: Tensor
+    """(n,), ascending."""
+    images: Tensor
+    """(graphs, 5), atom indices of the ion's images, start to end."""
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+def collate(
+    graphs: Sequence[BandGraph],
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+) -> GraphBatch:
+    """One batch from several graphs; edges stay ordered by destination."""
+    sizes = np.array([len(graph.numbers) for graph in graphs])
+    n_edges = np.array([len(graph.source) for graph in graphs])
+    atom_shift = np.repeat(np.concatenate([[0], np.cumsum(sizes)[:-1]]), n_edges)
+    edge_shift = np.repeat(np.concatenate([[0], np.cumsum(n_edges)[:-1]]), n_edges)
+    source = np.concatenate([graph.source for graph in graphs]) + atom_shift
+    destination = np.concatenate([graph.destination for graph in graphs]) + atom_shift
+    reverse = np.concatenate([graph.reverse for graph in graphs]) + edge_shift
+    multiplicity = np.concatenate([graph.multiplicity for graph in graphs])
+    first_atoms = np.concatenate([[0], np.cumsum(sizes)[:-1]])
+    n_atoms = int(sizes.sum())
+
+    def on_device(array: np.ndarray, kind: torch.dtype = torch.int64) -> Tensor:
+        return torch.as_tensor(array).to(device=device, dtype=kind)
+
+    weight = on_device(multiplicity, dtype).unsqueeze(1)
+    blocks, order = _blocks(destination, reverse, n_atoms)
+    return GraphBatch(
+        atoms=on_device(cgcnn_features(np.concatenate([graph.numbers for graph in graphs])), dtype),
+        vector=on_device(np.concatenate([graph.vector for graph in graphs]), dtype),
+        edges=EdgeLayout(on_device(source), on_device(destination), weight, n_atoms),
+        triplets=TripletLayout(
+            tuple((on_device(enter), on_device(leave)) for enter, leave in blocks),
+            on_device(order),
+            weight,
+        ),
+        graph_of_atom=on_device(np.repeat(np.arange(len(graphs)), sizes)),
+        images=on_device(first_atoms[:, None] + np.arange(N_IMAGES)[None, :]),
+    )
+
+
+def _blocks(
+    destination: np.ndarray, reverse: np.ndarray, n_atoms: int
+) -> tuple[list[tuple[np.ndarray, np.ndarray]], np.ndarray]:
+    """Edges in and out of each atom, grouped by degree, and where each edge stands among those out."""
+    degree = np.bincount(destination, minlength=n_atoms)
+    first = np.concatenate([[0], np.cumsum(degree)[:-1]])
+    blocks = []
+    for d in np.unique(degree[degree > 0]):
+        enter = first[degree == d][:, None] + np.arange(d)[None, :]
+        blocks.append((enter, reverse[enter]))
+    leaving = np.concatenate([leave.reshape(-1) for _, leave in blocks])
+    return blocks, np.argsort(leaving)
+
+
+def split_by_cost(graphs: Sequence[BandGraph], max_cost: int) -> Iterator[list[int]]:
+    """Indices of graphs in batches whose summed cost stays under a bound, largest graphs first.
+
+    A graph dearer than the bound comes alone.
+    """
+    batch: list[int] = []
+    cost = 0
+    for index in sorted(range(len(graphs)), key=lambda i: -graphs[i].cost):
+        if batch and cost + graphs[index].cost > max_cost:
+            yield batch
+            batch, cost = [], 0
+        batch.append(index)
+        cost += graphs[index].cost
+    if batch:
+        yield batch

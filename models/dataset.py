@@ -1,0 +1,185 @@
+"""Labelled bands from files, their folds, and what a loader has to refuse."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pathways.elements import SYMBOLS, atomic_number
+from pathways.types import N_IMAGES, Band, FloatArray, IntArray, PathwayError
+
+MIN_HOST_DISTANCE_A = 0.5
+_MAX_STEP_SPREAD_A = 0.05
+
+
+class DatasetError(ValueError):
+    """A file that is no set of labelled bands; one line saying what was expected."""
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledBands:
+    """Bands with literature barriers, in file order."""
+
+    names: tuple[str, ...]
+    bands: tuple[Band, ...]
+    em_ev: FloatArray
+    """(n,), eV."""
+    groups: tuple[str, ...]
+    """Host formula without the mobile ion, reduced: one group never straddles two folds."""
+    refused: tuple[tuple[str, str], ...]
+    """Name and reason of every entry left out."""
+    digest: str
+    """sha256 of the file."""
+
+    def __len__(self) -> int:
+        return len(self.bands)
+
+
+def load_bands(path: Path) -> LabelledBands:
+    """Labelled bands in the published JSON format.
+
+    A list of ``{"jid" or "sys_name", "target": Em in eV, "atoms": {"lattice_mat" (3, 3) Å,
+    "coords" (n, 3), "elements", "cartesian"}}``; atoms 0-4 are the moving ion, start to end. Other
+    files in this format: github.com/sai-mat-group (MIT).
+
+    Raises:
+        DatasetError: the file is missing, is no JSON list, or holds no usable entry.
+    """
+    try:
+        content = path.read_bytes()
+        entries = json.loads(content)
+    except OSError as error:
+        raise DatasetError(f"{path}: {error.strerror or error}; pass a JSON file of bands") from None
+    except ValueError as error:
+        raise DatasetError(f"{path}: not JSON ({error}); expected a list of labelled bands") from None
+    if not isinstance(entries, list) or not entries:
+        raise DatasetError(f"{path}: expected a non-empty JSON list of labelled bands")
+    names, bands, targets, refused = [], [], [], []
+    for index, entry in enumerate(entries):
+        name = _name(entry, index)
+        try:
+            band, em_ev = _read_entry(entry)
+        except PathwayError as error:
+            refused.append((name, str(error)))
+            continue
+        names.append(name)
+        bands.append(band)
+        targets.append(em_ev)
+    if not bands:
+        raise DatasetError(f"{path}: none of {len(entries)} entries is a usable band; first: {refused[0][1]}")
+    return LabelledBands(
+        names=tuple(names),
+        bands=tuple(bands),
+        em_ev=np.array(targets),
+        groups=tuple(host_group(band) for band in bands),
+        refused=tuple(refused),
+        digest=hashlib.sha256(content).hexdigest(),
+    )
+
+
+def _name(entry: Any, index: int) -> str:
+    if not isinstance(entry, dict):
+        return str(index)
+    parts = [str(entry[key]) for key in ("jid", "sys_name") if entry.get(key) not in (None, "")]
+    return ":".join(parts) or str(index)
+
+
+def _read_entry(entry: Any) -> tuple[Band, float]:
+    try:
+        atoms = entry["atoms"]
+        em_ev = float(entry["target"])
+        lattice = np.array(atoms["lattice_mat"], dtype=float)
+        coords = np.array(atoms["coords"], dtype=float)
+        numbers = np.array([atomic_number(str(symbol).strip()) for symbol in atoms["elements"]])
+    except (KeyError, TypeError, ValueError) as error:
+        raise PathwayError("unreadable", f"no labelled band ({type(error).__name__}: {error})") from None
+    if lattice.shape != (3, 3) or coords.shape != (len(numbers), 3) or len(numbers) <= N_IMAGES:
+        raise PathwayError("unreadable", f"lattice {lattice.shape}, coords {coords.shape}, expected (3, 3) and (n > 5, 3)")
+    if not (np.isfinite(lattice).all() and np.isfinite(coords).all() and np.isfinite(em_ev)):
+        raise PathwayError("non_finite", "a coordinate, the cell or the barrier is not a finite number")
+    if abs(np.linalg.det(lattice)) < 1e-3:
+        raise PathwayError("singular_cell", "the cell has no volume")
+    frac = coords @ np.linalg.inv(lattice) if atoms.get("cartesian") else coords
+    return band_of_atoms(lattice, numbers, frac), em_ev
+
+
+def band_of_atoms(lattice: FloatArray, numbers: IntArray, frac: FloatArray) -> Band:
+    """A band from one folded cell whose first five atoms are the ion's images.
+
+    Raises:
+        PathwayError: ``bad_band`` where the images are no straight line of one element,
+            ``overlapping_atoms`` where two host atoms are closer than 0.5 Å.
+    """
+    if len(set(numbers[:N_IMAGES].tolist())) != 1:
+        found = "".join(SYMBOLS[z] for z in numbers[:N_IMAGES])
+        raise PathwayError("bad_band", f"atoms 0-4 are {found}, expected one element")
+    steps = np.diff(frac[:N_IMAGES], axis=0)
+    steps -= np.round(steps)
+    ion_frac = frac[0] + np.concatenate([np.zeros((1, 3)), np.cumsum(steps, axis=0)])
+    lengths = np.linalg.norm(steps @ lattice, axis=1)
+    if np.ptp(lengths) > _MAX_STEP_SPREAD_A or lengths.min() < 1e-3:
+        raise PathwayError("bad_band", f"images are {np.round(lengths, 3).tolist()} Å apart, expected equal steps")
+    closest = _closest_pair_a(lattice, frac[N_IMAGES:])
+    if closest < MIN_HOST_DISTANCE_A:
+        raise PathwayError("overlapping_atoms", f"two host atoms are {closest:.3f} Å apart, expected at least {MIN_HOST_DISTANCE_A:g}")
+    return Band(
+        lattice=lattice,
+        host_numbers=numbers[N_IMAGES:],
+        host_frac=frac[N_IMAGES:],
+        ion_number=int(numbers[0]),
+        ion_frac=ion_frac,
+        supercell=np.eye(3, dtype=np.int64),
+    )
+
+
+def _closest_pair_a(lattice: FloatArray, frac: FloatArray) -> float:
+    step = frac[:, None, :] - frac[None, :, :]
+    step = (step - np.round(step)) @ lattice
+    distance = np.sqrt((step**2).sum(-1))
+    distance[np.diag_indices(len(frac))] = np.inf
+    return float(distance.min()) if len(frac) > 1 else float("inf")
+
+
+def host_group(band: Band) -> str:
+    """Reduced formula of the host without the mobile ion."""
+    numbers, counts = np.unique(
+        band.host_numbers[band.host_numbers != band.ion_number], return_counts=True
+    )
+    divisor = int(np.gcd.reduce(counts)) if len(counts) else 1
+    return "".join(
+        f"{SYMBOLS[z]}{c // divisor}" for z, c in zip(numbers, counts, strict=True)
+    )
+
+
+def random_folds(n: int, k: int, seed: int) -> IntArray:
+    """(n,) fold of each entry, sizes as equal as can be."""
+    folds = np.arange(n) % k
+    np.random.default_rng(seed).shuffle(folds)
+    return folds
+
+
+def group_folds(groups: Sequence[str], k: int, seed: int) -> IntArray:
+    """(n,) fold of each entry; a group stays together; the fold sizes are evened out greedily."""
+    names, inverse, counts = np.unique(np.array(groups), return_inverse=True, return_counts=True)
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(len(names))
+    order = order[np.argsort(-counts[order], kind="stable")]
+    sizes = np.zeros(k, dtype=np.int64)
+    fold_of_group = np.zeros(len(names), dtype=np.int64)
+    for group in order:
+        fold = int(np.argmin(sizes))
+        fold_of_group[group] = fold
+        sizes[fold] += counts[group]
+    return fold_of_group[inverse]
+
+
+def natural_key(name: str) -> tuple[Any, ...]:
+    """Sorts names with numbers as people do."""
+    return tuple(int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name))

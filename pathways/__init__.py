@@ -1,0 +1,1 @@
+"""Geometry: crystals, the hops of their ions, the bands of those hops, and what percolates."""

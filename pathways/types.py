@@ -1,0 +1,143 @@
+"""The data objects that travel between stages: arrays with shapes and units, no behaviour.
+
+Two worked examples. In layered LiCoO2 (R-3m) the primitive cell holds one Li, so every hop starts
+and ends on site 0 and differs only in the image: ``Li:0-0:1,0,0`` is the 2.8 Å hop within the Li
+layer and all six in-plane neighbours are one orbit (multiplicity 3 per cell, since a hop and its
+reverse are the same). In olivine LiFePO4 (Pnma, 4 Li) the chain along b is ``Li:0-1:0,0,0`` or, one
+edge of the cell further, ``Li:0-1:0,-1,0``: the image tells which copy of site 1 is meant.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+
+N_IMAGES = 5
+"""Positions of the moving ion in a band: start, three intermediates, end (MODEL-3)."""
+
+
+class PathwayError(ValueError):
+    """A crystal, hop or band that cannot go on. ``reason`` is a short code, ``detail`` one line."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+        self.detail = detail
+
+    def __reduce__(self) -> tuple[type[PathwayError], tuple[str, str]]:
+        return type(self), (self.reason, self.detail)
+
+
+@dataclass(frozen=True, eq=False)
+class Crystal:
+    """An ordered crystal with the ion's sites filled."""
+
+    lattice: FloatArray
+    """(3, 3), Å; rows are the cell vectors."""
+    numbers: IntArray
+    """(n,), atomic numbers."""
+    frac: FloatArray
+    """(n, 3), fractional coordinates."""
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+
+@dataclass(frozen=True, eq=False)
+class Hop:
+    """One symmetry orbit of moves of one ion between two sites of a symmetrised primitive crystal."""
+
+    ion: str
+    """Element symbol."""
+    start: int
+    """Canonical site index i of the symmetrised crystal."""
+    end: int
+    """Canonical site index j."""
+    image: tuple[int, int, int]
+    """Periodic image of j, in cell vectors: the ion ends at ``frac[j] + image``."""
+    length_a: float
+    """Start to end, Å."""
+    multiplicity: int
+    """Members of the orbit per primitive cell, a hop and its reverse counted once."""
+    clearance_a: float
+    """Least distance from the chord to a framework atom (not the ion's species), Å."""
+    start_frac: FloatArray
+    """(3,), fractional."""
+    end_frac: FloatArray
+    """(3,), fractional, image included (may lie outside the cell)."""
+    orbit: IntArray
+    """(multiplicity, 5): i, j and image of every member, for percolation."""
+    mechanism: str = "vacancy"
+    flags: tuple[str, ...] = ()
+    """Short codes of doubts, such as ``low_clearance``."""
+
+    @property
+    def key(self) -> str:
+        """``<ion>:<i>-<j>:<a>,<b>,<c>``, the part of the hop's id that the crystal decides."""
+        a, b, c = self.image
+        return f"{self.ion}:{self.start}-{self.end}:{a},{b},{c}"
+
+    def id_in(self, material_id: str) -> str:
+        """The hop's id, the restart key: ``<material_id>:<ion>:<i>-<j>:<a>,<b>,<c>``."""
+        return f"{material_id}:{self.key}"
+
+
+@dataclass(frozen=True, eq=False)
+class HopNetwork:
+    """All hops of one ion in one crystal, and how they were found."""
+
+    crystal: Crystal
+    """Symmetrised primitive crystal in canonical site order; hop indices refer to it."""
+    ion: str
+    hops: tuple[Hop, ...]
+    """Shortest first."""
+    space_group: str
+    """International short symbol."""
+    symprec_a: float
+    """Symmetry tolerance that worked, Å."""
+    cutoff_a: float
+    """Longest hop looked for, Å."""
+    counts: dict[str, int] = field(default_factory=dict)
+    """Orbits ``found``, ``composite`` and ``steric`` dropped, ``cut`` by the limit."""
+
+
+@dataclass(frozen=True, eq=False)
+class Band:
+    """A host supercell with the moving ion at five linearly spaced positions."""
+
+    lattice: FloatArray
+    """(3, 3), Å, of the supercell."""
+    host_numbers: IntArray
+    """(n,), atomic numbers of the host: every atom that does not move."""
+    host_frac: FloatArray
+    """(n, 3), fractional in the supercell."""
+    ion_number: int
+    """Atomic number of the moving ion."""
+    ion_frac: FloatArray
+    """(5, 3), fractional, unwrapped: consecutive images differ by a quarter of the hop vector."""
+    supercell: IntArray
+    """(3, 3) integer matrix: ``lattice = supercell @ primitive lattice``."""
+
+    def __len__(self) -> int:
+        return N_IMAGES + len(self.host_numbers)
+
+    @cached_property
+    def folded(self) -> Crystal:
+        """MODEL-3's input: one cell whose first five atoms are the ion's images, then the host."""
+        ions = np.full(N_IMAGES, self.ion_number, dtype=np.int64)
+        return Crystal(
+            lattice=self.lattice,
+            numbers=np.concatenate([ions, self.host_numbers]),
+            frac=np.concatenate([self.ion_frac, self.host_frac]),
+        )
+
+    @property
+    def length_a(self) -> float:
+        """Length of the hop, Å."""
+        return float(np.linalg.norm((self.ion_frac[-1] - self.ion_frac[0]) @ self.lattice))

@@ -1,0 +1,1 @@
+"""The user's side: commands, sources, store, ranking."""
