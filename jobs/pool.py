@@ -180,9 +180,7 @@ class Pool(Generic[T]):
         given_up = self._schedule.failed(lane, piece)
         return [Unanswered(given_up, reason_of(cause), one_line(cause))] if given_up else []
 
-    def _replace(
-        self, lane: int, error: Exception
-    ) -> list[Started | Answered[T] | Unanswered[T]]:
+    def _replace(self, lane: int, error: Exception) -> list[Started | Answered[T] | Unanswered[T]]:
         """A worker died: put a new one in its place, and its pieces back in the queue."""
         self._deaths += 1
         if self._deaths > _DEATHS_IN_A_ROW + 2 * len(self._actors):

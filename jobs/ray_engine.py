@@ -11,25 +11,24 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from jobs.errors import EngineError
 from jobs.hardware import WorkerPlan, plan_workers
 from jobs.pool import Answered, Pool, Started, Unanswered
 from jobs.records import Candidate, Failure
 from jobs.session import ray_session
 from jobs.settings import BATCH_COST, RunSettings
 from jobs.sink import Sink
+from jobs.source import Source
 from jobs.stages import (
-    Prepared,
     PredictorFactory,
+    Prepared,
     Refusal,
     assemble,
     batches,
-    pass_through,
 )
 from jobs.workers import FeatureWorker, ModelWorker, load_predictor
 from models.graph import GraphSettings
@@ -48,13 +47,13 @@ def run_ray(
 ) -> None:
     """Run all candidates on a Ray that is started, joined or found; raises as ``pipeline.run``."""
     with sink:
-        source = _Source(candidates, sink)
+        source = Source(candidates, sink)
         if source.exhausted:  # then Ray need not start at all
             return
         with ray_session(settings) as resources:
             plan = plan_workers(resources.cpus, resources.gpus)
             factory = predictor_factory or functools.partial(
-                load_predictor, _model_everywhere(settings.model), plan.device
+                load_predictor, _model_for_workers(settings.model), plan.device
             )
             engine = _Engine(source, sink, settings, plan, factory)
             # What is finished is written before workers and Ray take their time to stop.
@@ -62,39 +61,12 @@ def run_ray(
                 engine.run()
 
 
-def _model_everywhere(model: str) -> str:
-    """A model's folder as an absolute path, since workers run elsewhere; a name as it is."""
-    path = Path(model)
-    return str(path.resolve()) if path.is_dir() and len(path.parts) > 1 else model
+def _model_for_workers(model: str) -> str:
+    """A model's name as it is, a folder as an absolute path: workers run in another one."""
+    from models.checkpoint import find_model
 
-
-class _Source:
-    """The candidates still to come; failures among them go straight to the sink."""
-
-    def __init__(self, candidates: Iterable[Candidate | Failure], sink: Sink) -> None:
-        self._items = iter(candidates)
-        self._sink = sink
-        self._next = self._pull()
-
-    @property
-    def exhausted(self) -> bool:
-        return self._next is None
-
-    def take(self, count: int) -> Iterator[Candidate]:
-        """Up to ``count`` candidates. One more has always been pulled, to know of the end."""
-        while count > 0 and self._next is not None:
-            candidate = self._next
-            self._next = self._pull()
-            count -= 1
-            yield candidate
-
-    def _pull(self) -> Candidate | None:
-        for item in self._items:
-            self._sink.count(candidates=1)
-            if isinstance(item, Candidate):
-                return item
-            self._sink.add(pass_through(item))
-        return None
+    path = Path(model).resolve()
+    return str(path) if find_model(model).resolve() == path else model
 
 
 @dataclass(eq=False)
@@ -126,7 +98,7 @@ class _Graph:
 class _Engine:
     def __init__(
         self,
-        source: _Source,
+        source: Source,
         sink: Sink,
         settings: RunSettings,
         plan: WorkerPlan,
@@ -152,7 +124,7 @@ class _Engine:
             ),
             self._send_graphs,
         )
-        self._features: Pool[int] = Pool(
+        self._features: Pool[tuple[int, Candidate]] = Pool(
             "feature",
             plan.feature_workers,
             lambda: _actor(FeatureWorker, plan.feature_cpus, 0, settings),
@@ -185,14 +157,13 @@ class _Engine:
             return False
         # Small chunks at first, so that no worker waits long for its first graphs.
         size = min(self._settings.chunk, 1 << min(16, self._chunks // self._plan.feature_workers))
-        keys = []
+        chunk = []
         for candidate in self._source.take(size):
             self._open[self._next_key] = _Open(candidate)
-            keys.append(self._next_key)
+            chunk.append((self._next_key, candidate))
             self._next_key += 1
         self._chunks += 1
-        if keys:
-            self._features.submit(keys)
+        self._features.submit(chunk)
         return self._has_room()
 
     def _has_room(self) -> bool:
@@ -212,9 +183,9 @@ class _Engine:
             self._waiting_cost -= sum(graph.cost for graph in graphs)
             self._models.submit(graphs)
 
-    def _send_candidates(self, actor: Any, keys: Sequence[int]) -> Sequence[Any]:
+    def _send_candidates(self, actor: Any, chunk: Sequence[tuple[int, Candidate]]) -> Sequence[Any]:
         # Arrays only: what the source knows besides can be larger than the crystal.
-        candidates = [replace(self._open[key].candidate, info={}) for key in keys]
+        candidates = [replace(candidate, info={}) for _, candidate in chunk]
         call = actor.prepare.options(num_returns=2)
         references: Sequence[Any] = call.remote(self._graph_settings, candidates)
         return references
@@ -244,27 +215,25 @@ class _Engine:
                 for graph in answer.items:
                     self._take_answer(graph, Refusal(answer.reason, answer.detail))
 
-    def _take_prepared(self, outcome: Answered[int]) -> None:
+    def _take_prepared(self, outcome: Answered[tuple[int, Candidate]]) -> None:
         (chunk,) = outcome.rest
         index = 0
-        for key, prepared in zip(outcome.items, outcome.value, strict=True):
+        for (key, _), prepared in zip(outcome.items, outcome.value, strict=True):
             material = self._open[key]
-            if material.prepared is None:
-                self._sink.count(hops=len(prepared.network.hops) if prepared.network else 0)
             material.prepared = prepared
+            if material.tries == 0:
+                self._sink.count(hops=len(prepared.network.hops) if prepared.network else 0)
             for position, ready in enumerate(prepared.ready):
                 if position not in material.answers:
-                    self._waiting.append(_Graph(key, position, ready.cost, chunk, index))
+                    self._waiting.append(_Graph(key, position, ready.cost, chunk, index + position))
                     self._waiting_cost += ready.cost
-                index += 1
+            index += len(prepared.ready)
             self._finish_if_done(key)
 
-    def _give_up_candidates(self, outcome: Unanswered[int]) -> None:
-        for key in outcome.items:
+    def _give_up_candidates(self, outcome: Unanswered[tuple[int, Candidate]]) -> None:
+        for key, candidate in outcome.items:
+            failure = Failure(candidate.material_id, "hops", outcome.reason, outcome.detail)
             material = self._open[key]
-            failure = Failure(
-                material.candidate.material_id, "hops", outcome.reason, outcome.detail
-            )
             material.prepared = Prepared(None, failures=(failure,))
             material.answers.clear()
             self._finish_if_done(key)
@@ -281,11 +250,12 @@ class _Engine:
         """The object store lost graphs, with a node or under pressure: make them again."""
         for key in dict.fromkeys(graph.material for graph in lost.items):
             material = self._open.get(key)
-            if material is None:
-                continue
-            material.tries += 1
+            if material is None or material.prepared is None:
+                continue  # finished meanwhile, or being made again
             if material.tries < _MAX_TRIES:
-                self._features.submit([key])
+                material.tries += 1
+                material.prepared = None
+                self._features.submit([(key, material.candidate)])
                 continue
             for graph in lost.items:
                 if graph.material == key:
@@ -305,5 +275,5 @@ def _actor(worker: type, cpus: int, gpus: float, *arguments: Any) -> Any:
     """An actor of a class that Ray places but never restarts: its pool does."""
     import ray
 
-    remote = ray.remote(worker)
+    remote: Any = ray.remote(worker)
     return remote.options(num_cpus=cpus, num_gpus=gpus, max_restarts=0).remote(*arguments)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import signal
 import socket
@@ -18,6 +19,8 @@ from jobs.stages import one_line
 
 _MAX_OBJECT_STORE_BYTES = 2**30
 _CONNECT_TIMEOUT_S = 5.0
+_SETTINGS_FRAME = b"\x04"
+_HTTP2_GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0" + _SETTINGS_FRAME + bytes(5)
 _ENVIRONMENT = {  # read by Ray when it is first imported
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
@@ -73,11 +76,11 @@ def _connect(settings: RunSettings) -> None:
                     include_dashboard=False,
                     object_store_memory=_object_store_bytes(),
                     log_to_driver=False,
-                    logging_level="ERROR",
+                    logging_level=logging.ERROR,
                 )
             else:
                 _check_reachable(address)
-                ray.init(address=address, log_to_driver=False, logging_level="ERROR")
+                ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except Exception as error:
         place = f"reached at {address}" if address else "started on this machine"
         raise EngineError(
@@ -89,10 +92,19 @@ def _connect(settings: RunSettings) -> None:
 
 
 def _check_reachable(address: str) -> None:
-    """Raise OSError where nobody listens, which Ray itself would take minutes to find out."""
-    if address != "auto":
-        host, _, port = address.rpartition(":")
-        socket.create_connection((host.strip("[]"), int(port)), _CONNECT_TIMEOUT_S).close()
+    """Raise OSError where no Ray can be listening, which Ray itself takes minutes to find out."""
+    if address == "auto":
+        return
+    host, _, port = address.rpartition(":")
+    where = (host.strip("[]"), int(port))
+    with socket.create_connection(where, _CONNECT_TIMEOUT_S) as connection:
+        if os.environ.get("RAY_USE_TLS", "0") != "0":
+            return
+        # Ray's head speaks gRPC: it answers the greeting of HTTP/2 with a frame of settings.
+        connection.sendall(_HTTP2_GREETING)
+        frame = connection.recv(9)
+        if frame[3:4] != _SETTINGS_FRAME:
+            raise ConnectionError("something other than a Ray head answers there")
 
 
 def _object_store_bytes() -> int:
@@ -108,7 +120,7 @@ def _resources(settings: RunSettings) -> Resources:
     """
     import ray
 
-    total = ray.cluster_resources()
+    total = ray.cluster_resources()  # type: ignore[no-untyped-call]
     cpus, gpus = int(total.get("CPU", 0)), float(total.get("GPU", 0))
     if cpus < 1:
         raise EngineError("the Ray cluster has no CPUs: add a node, or use the inline engine")

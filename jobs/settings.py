@@ -11,9 +11,9 @@ from pathways.supercell import BandSettings
 
 Engine = Literal["ray", "inline"]
 
-BATCH_COST = {"cpu": 100_000, "cuda": 2_000_000}
+BATCH_COST = {"cpu": 100_000, "cuda": 6_000_000}
 """Edges plus triplets per model batch where none is asked for: about five median bands on a CPU,
-where larger batches only cost memory, and a hundred on a GPU, where they fill the device."""
+where larger batches only cost memory, and three hundred on a GPU, where they fill the device."""
 
 
 @dataclass(frozen=True)

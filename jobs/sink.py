@@ -69,9 +69,7 @@ class Sink:
 
     def add(self, result: MaterialResult) -> None:
         """Take a finished material; writes when enough are there."""
-        self._counts = replace(
-            self._counts, failures=self._counts.failures + len(result.failures)
-        )
+        self._counts = replace(self._counts, failures=self._counts.failures + len(result.failures))
         self._finished.append(result)
         if len(self._finished) >= MAX_BATCH:
             self.flush()

@@ -26,7 +26,10 @@ from pathways.types import Hop, HopNetwork, PathwayError
 class GraphPredictor(Protocol):
     """What the engines ask of a predictor; ``models.predict.Predictor`` is one."""
 
-    graph_settings: GraphSettings
+    @property
+    def graph_settings(self) -> GraphSettings:
+        """How the graphs that it takes are built."""
+        ...
 
     def predict(self, graphs: Sequence[BandGraph]) -> list[Prediction]:
         """One prediction per graph, in order."""
@@ -113,9 +116,7 @@ def _build(
     return tuple(int(entry) for entry in band.supercell.ravel()), graph
 
 
-def score(
-    predictor: GraphPredictor, graphs: Sequence[BandGraph]
-) -> list[Prediction | Refusal]:
+def score(predictor: GraphPredictor, graphs: Sequence[BandGraph]) -> list[Prediction | Refusal]:
     """Barriers of a batch; what the model cannot do costs only the graphs it cannot do.
 
     Where a batch raises, or runs out of the device's memory, its halves are tried by themselves,

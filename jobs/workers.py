@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from jobs.records import Candidate
 from jobs.settings import RunSettings
-from jobs.stages import GraphPredictor, Prepared, PredictorFactory, Refusal, prepare, score
+from jobs.stages import GraphPredictor, PredictorFactory, Prepared, Refusal, prepare, score
 from models.graph import BandGraph, GraphSettings
 from models.predict import Prediction
 

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from models.batch import EdgeLayout, GraphBatch, TripletLayout
 
@@ -37,12 +36,12 @@ class TrunkConfig:
 class WeightedBatchNorm(nn.BatchNorm1d):
     """Batch normalisation whose moments count each row as often as the multigraph holds it."""
 
-    def forward(self, x: Tensor, weight: Tensor | None = None) -> Tensor:  # type: ignore[override]
+    def forward(self, x: Tensor, weight: Tensor | None = None) -> Tensor:
         """Normalise rows ``x`` (rows, width); ``weight`` (rows, 1) are integer multiplicities."""
         if weight is None or not self.training:
             return super().forward(x)
         total = weight.sum()
-        out, mean, variance = _WeightedNormalise.apply(
+        out, mean, variance = _WeightedNormalise.apply(  # type: ignore[no-untyped-call]
             x, weight / total, self.weight, self.bias, self.eps
         )
         with torch.no_grad():
@@ -77,9 +76,7 @@ class _WeightedNormalise(torch.autograd.Function):
         return torch.addcmul(bias, centred, gain * inverse_std), mean, variance
 
     @staticmethod
-    def backward(
-        ctx: Any, grad: Tensor, *_: Tensor
-    ) -> tuple[Tensor, None, Tensor, Tensor, None]:
+    def backward(ctx: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor, None, Tensor, Tensor, None]:
         centred, share, gain, inverse_std = ctx.saved_tensors
         grad_bias = grad.sum(0)
         grad_gain = (grad * centred).sum(0) * inverse_std
@@ -114,7 +111,8 @@ class MLPLayer(nn.Module):
     def forward(self, x: Tensor, weight: Tensor | None = None) -> Tensor:
         """(rows, n_in) to (rows, n_out)."""
         linear, norm = self.layer
-        return F.silu(norm(linear(x), weight))
+        out: Tensor = nn.functional.silu(norm(linear(x), weight))
+        return out
 
 
 class Embedding(nn.ModuleList):
@@ -169,10 +167,10 @@ class EdgeGatedGraphConv(nn.Module):
         logits = self.edge_gate(edges) + layout.pair(self.src_gate(nodes), self.dst_gate(nodes))
         total, norm = layout.aggregate(torch.sigmoid(logits), self.dst_update(nodes))
         gathered = self.src_update(nodes) + total / (norm + _GATE_EPSILON)
-        new_nodes = nodes + F.silu(self.bn_nodes(gathered, node_weight))
+        new_nodes = nodes + nn.functional.silu(self.bn_nodes(gathered, node_weight))
         if not edges_needed:
             return new_nodes, edges
-        return new_nodes, edges + F.silu(self.bn_edges(logits, edge_weight))
+        return new_nodes, edges + nn.functional.silu(self.bn_edges(logits, edge_weight))
 
 
 class ALIGNNConv(nn.Module):
@@ -212,9 +210,8 @@ class Trunk(nn.Module):
         if self.alignn_layers:
             z = self.angle_embedding(pairs.cosines(batch.vector), pair_weight)
         for index, layer in enumerate(self.alignn_layers):
-            x, message = layer.node_update(
-                bonds, x, y, node_weight=None, edge_weight=bond_weight
-            )
+            assert isinstance(layer, ALIGNNConv)
+            x, message = layer.node_update(bonds, x, y, node_weight=None, edge_weight=bond_weight)
             y, z = layer.edge_update(
                 pairs,
                 message,
@@ -228,7 +225,8 @@ class Trunk(nn.Module):
             x, y = layer(
                 bonds, x, y, node_weight=None, edge_weight=bond_weight, edges_needed=index < last
             )
-        return x
+        out: Tensor = torch.squeeze(self.fc(pooled), 1)
+        return out
 
 
 class ALIGNN(Trunk):
@@ -241,8 +239,7 @@ class ALIGNN(Trunk):
     def forward(self, batch: GraphBatch) -> Tensor:
         """(graphs,) property values in the scale the network was trained in."""
         pooled = mean_by_graph(super().forward(batch), batch.graph_of_atom, len(batch))
-        out: Tensor = self.fc(pooled)
-        return out.squeeze(1)
+        return torch.squeeze(self.fc(pooled), 1)
 
 
 def mean_by_graph(x: Tensor, graph_of_atom: Tensor, n_graphs: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""Several band graphs as one: tensors on a device, with the layouts that the convolutions sum over."""
+"""Several band graphs as one: tensors on a device, laid out for the sums of the convolutions."""
 
 from __future__ import annotations
 
@@ -69,12 +69,12 @@ class TripletLayout:
         )
 
     def aggregate(self, gate: Tensor, message: Tensor) -> tuple[Tensor, Tensor]:
-        """Weighted sums over the triplets into each edge: of gate times message, and of the gate."""
+        """Weighted sums over the triplets into each edge: gate times message, and gate."""
         width = gate.shape[1]
         totals, norms = [], []
         sent = message * self.weight
         sizes = [enter.shape[0] * enter.shape[1] ** 2 for enter, _ in self.blocks]
-        for (enter, _), rows in zip(self.blocks, gate.split(sizes), strict=True):
+        for (enter, _), rows in zip(self.blocks, torch.split(gate, sizes), strict=True):
             n, d = enter.shape
             block = rows.view(n, d, d, width)
             totals.append((block * sent[enter].unsqueeze(1)).sum(2).view(n * d, width))
@@ -114,6 +114,8 @@ class GraphBatch:
     """(n,), ascending."""
     images: Tensor
     """(graphs, 5), atom indices of the ion's images, start to end."""
+    descriptors: Tensor
+    """(graphs, SIZE) of the paths; (graphs, 0) where the graphs are no bands."""
 
     def __len__(self) -> int:
         return len(self.images)
@@ -152,13 +154,16 @@ def collate(
         ),
         graph_of_atom=on_device(np.repeat(np.arange(len(graphs)), sizes)),
         images=on_device(first_atoms[:, None] + np.arange(N_IMAGES)[None, :]),
+        descriptors=on_device(
+            np.stack([np.zeros(0) if g.descriptor is None else g.descriptor for g in graphs]), dtype
+        ),
     )
 
 
 def _blocks(
     destination: np.ndarray, reverse: np.ndarray, n_atoms: int
 ) -> tuple[list[tuple[np.ndarray, np.ndarray]], np.ndarray]:
-    """Edges in and out of each atom, grouped by degree, and where each edge stands among those out."""
+    """Edges in and out of each atom by degree, and where each edge stands among those out."""
     degree = np.bincount(destination, minlength=n_atoms)
     first = np.concatenate([[0], np.cumsum(degree)[:-1]])
     blocks = []

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +34,8 @@ class LabelledBands:
     """Host formula without the mobile ion, reduced: one group never straddles two folds."""
     refused: tuple[tuple[str, str], ...]
     """Name and reason of every entry left out."""
+    source: str
+    """Name of the file."""
     digest: str
     """sha256 of the file."""
 
@@ -56,9 +57,13 @@ def load_bands(path: Path) -> LabelledBands:
         content = path.read_bytes()
         entries = json.loads(content)
     except OSError as error:
-        raise DatasetError(f"{path}: {error.strerror or error}; pass a JSON file of bands") from None
+        raise DatasetError(
+            f"{path}: {error.strerror or error}; pass a JSON file of bands"
+        ) from None
     except ValueError as error:
-        raise DatasetError(f"{path}: not JSON ({error}); expected a list of labelled bands") from None
+        raise DatasetError(
+            f"{path}: not JSON ({error}); expected a list of labelled bands"
+        ) from None
     if not isinstance(entries, list) or not entries:
         raise DatasetError(f"{path}: expected a non-empty JSON list of labelled bands")
     names, bands, targets, refused = [], [], [], []
@@ -73,13 +78,16 @@ def load_bands(path: Path) -> LabelledBands:
         bands.append(band)
         targets.append(em_ev)
     if not bands:
-        raise DatasetError(f"{path}: none of {len(entries)} entries is a usable band; first: {refused[0][1]}")
+        raise DatasetError(
+            f"{path}: none of {len(entries)} entries is a usable band; first: {refused[0][1]}"
+        )
     return LabelledBands(
         names=tuple(names),
         bands=tuple(bands),
         em_ev=np.array(targets),
         groups=tuple(host_group(band) for band in bands),
         refused=tuple(refused),
+        source=path.name,
         digest=hashlib.sha256(content).hexdigest(),
     )
 
@@ -99,11 +107,18 @@ def _read_entry(entry: Any) -> tuple[Band, float]:
         coords = np.array(atoms["coords"], dtype=float)
         numbers = np.array([atomic_number(str(symbol).strip()) for symbol in atoms["elements"]])
     except (KeyError, TypeError, ValueError) as error:
-        raise PathwayError("unreadable", f"no labelled band ({type(error).__name__}: {error})") from None
+        raise PathwayError(
+            "unreadable", f"no labelled band ({type(error).__name__}: {error})"
+        ) from None
     if lattice.shape != (3, 3) or coords.shape != (len(numbers), 3) or len(numbers) <= N_IMAGES:
-        raise PathwayError("unreadable", f"lattice {lattice.shape}, coords {coords.shape}, expected (3, 3) and (n > 5, 3)")
+        raise PathwayError(
+            "unreadable",
+            f"lattice {lattice.shape}, coords {coords.shape}, expected (3, 3) and (n > 5, 3)",
+        )
     if not (np.isfinite(lattice).all() and np.isfinite(coords).all() and np.isfinite(em_ev)):
-        raise PathwayError("non_finite", "a coordinate, the cell or the barrier is not a finite number")
+        raise PathwayError(
+            "non_finite", "a coordinate, the cell or the barrier is not a finite number"
+        )
     if abs(np.linalg.det(lattice)) < 1e-3:
         raise PathwayError("singular_cell", "the cell has no volume")
     frac = coords @ np.linalg.inv(lattice) if atoms.get("cartesian") else coords
@@ -125,10 +140,15 @@ def band_of_atoms(lattice: FloatArray, numbers: IntArray, frac: FloatArray) -> B
     ion_frac = frac[0] + np.concatenate([np.zeros((1, 3)), np.cumsum(steps, axis=0)])
     lengths = np.linalg.norm(steps @ lattice, axis=1)
     if np.ptp(lengths) > _MAX_STEP_SPREAD_A or lengths.min() < 1e-3:
-        raise PathwayError("bad_band", f"images are {np.round(lengths, 3).tolist()} Å apart, expected equal steps")
+        raise PathwayError(
+            "bad_band", f"images are {np.round(lengths, 3).tolist()} Å apart, expected equal steps"
+        )
     closest = _closest_pair_a(lattice, frac[N_IMAGES:])
     if closest < MIN_HOST_DISTANCE_A:
-        raise PathwayError("overlapping_atoms", f"two host atoms are {closest:.3f} Å apart, expected at least {MIN_HOST_DISTANCE_A:g}")
+        raise PathwayError(
+            "overlapping_atoms",
+            f"two host atoms are {closest:.3f} Å apart, expected at least {MIN_HOST_DISTANCE_A:g}",
+        )
     return Band(
         lattice=lattice,
         host_numbers=numbers[N_IMAGES:],
@@ -153,9 +173,7 @@ def host_group(band: Band) -> str:
         band.host_numbers[band.host_numbers != band.ion_number], return_counts=True
     )
     divisor = int(np.gcd.reduce(counts)) if len(counts) else 1
-    return "".join(
-        f"{SYMBOLS[z]}{c // divisor}" for z, c in zip(numbers, counts, strict=True)
-    )
+    return "".join(f"{SYMBOLS[z]}{c // divisor}" for z, c in zip(numbers, counts, strict=True))
 
 
 def random_folds(n: int, k: int, seed: int) -> IntArray:
@@ -178,8 +196,3 @@ def group_folds(groups: Sequence[str], k: int, seed: int) -> IntArray:
         fold_of_group[group] = fold
         sizes[fold] += counts[group]
     return fold_of_group[inverse]
-
-
-def natural_key(name: str) -> tuple[Any, ...]:
-    """Sorts names with numbers as people do."""
-    return tuple(int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name))

@@ -13,11 +13,12 @@ same function to rounding (tests compare with DGL's ALIGNN in float64) at a thir
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 
+from models.descriptors import image_distances_a, path_descriptor
 from models.neighbours import Shell, measuring_cell, nearest_neighbours
 from pathways.types import N_IMAGES, Band, Crystal, FloatArray, IntArray, PathwayError
 
@@ -57,6 +58,12 @@ class BandGraph:
     """(e,), how often the published multigraph holds the edge (1 or 2)."""
     reverse: IntArray
     """(e,), index of the edge that runs the other way."""
+    length_a: float = float("nan")
+    """Start to end of the hop, Å; NaN for a crystal that is no band."""
+    clearance_a: float = float("nan")
+    """Least distance from an image of the ion to a host atom, Å; NaN for a crystal."""
+    descriptor: FloatArray | None = None
+    """(``descriptors.SIZE``,) of the path; None for a crystal."""
 
     @cached_property
     def degree(self) -> IntArray:
@@ -80,18 +87,38 @@ def build_graph(band: Band, settings: GraphSettings) -> BandGraph:
     Raises:
         PathwayError: ``bad_graph`` where an atom lacks neighbours.
     """
-    return graph_of_crystal(band.folded, settings)
+    crystal = band.folded
+    distances_a = image_distances_a(crystal)
+    nearest_a = distances_a.min(axis=(0, 1))
+    graph = graph_of_crystal(crystal, settings, nearest_a)
+    return replace(
+        graph,
+        length_a=band.length_a,
+        clearance_a=float(nearest_a[N_IMAGES:].min(initial=np.inf)),
+        descriptor=path_descriptor(crystal, distances_a),
+    )
 
 
-def graph_of_crystal(crystal: Crystal, settings: GraphSettings) -> BandGraph:
-    """The graph of any crystal; with ``environment_a`` its first five atoms must be ion images."""
+def graph_of_crystal(
+    crystal: Crystal, settings: GraphSettings, nearest_a: FloatArray | None = None
+) -> BandGraph:
+    """The graph of any crystal.
+
+    Args:
+        crystal: folded band or plain crystal.
+        settings: neighbours and shell; ``environment_a`` needs ``nearest_a``.
+        nearest_a: (n,) distance of each atom to the path, Å.
+
+    Raises:
+        PathwayError: ``bad_graph`` where an atom lacks neighbours.
+    """
     i, j, image = nearest_neighbours(crystal, settings.k, settings.shell)
     source, destination, image, multiplicity = _unique_edges(len(crystal), i, j, image)
     step = crystal.frac[destination] + image - crystal.frac[source]
     vector = np.dot(step, measuring_cell(crystal.lattice, settings.shell))
     numbers = crystal.numbers
-    if settings.environment_a is not None:
-        kept = _environment(crystal, settings.environment_a)
+    if settings.environment_a is not None and nearest_a is not None:
+        kept = nearest_a <= settings.environment_a
         new_index = np.cumsum(kept) - 1
         inside = kept[source] & kept[destination]
         source, destination = new_index[source[inside]], new_index[destination[inside]]
@@ -130,18 +157,3 @@ def _reverse_edges(n: int, source: IntArray, destination: IntArray, image: IntAr
         raise PathwayError("bad_graph", "no edges: no atom has a neighbour in the kept environment")
     keys = _edge_keys(n, source, destination, image)
     return np.searchsorted(keys, _edge_keys(n, destination, source, -image))
-
-
-def _environment(crystal: Crystal, radius_a: float) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-    """Atoms with a periodic image within a radius of an ion image."""
-    lattice = crystal.lattice
-    widths = 1.0 / np.linalg.norm(np.linalg.inv(lattice), axis=0)
-    reach = np.ceil(radius_a / widths - 0.5).clip(0).astype(int)
-    grid = np.stack(
-        np.meshgrid(*(np.arange(-r, r + 1) for r in reach), indexing="ij"), axis=-1
-    ).reshape(-1, 3)
-    step = crystal.frac[None, :, :] - crystal.frac[:N_IMAGES, None, :]
-    step = (step - np.round(step)) @ lattice
-    shifted = step[None] + (grid @ lattice)[:, None, None, :]
-    nearest = np.sqrt((shifted**2).sum(-1)).min(axis=(0, 1))
-    return np.asarray(nearest <= radius_a)

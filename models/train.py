@@ -6,18 +6,17 @@ import math
 import os
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from models.barrier import BarrierConfig, BarrierNetwork, to_target
-from models.batch import GraphBatch, collate
+from models.batch import GraphBatch, collate, split_by_cost
 from models.graph import BandGraph
 
 _SAVE_EVERY_EPOCHS = 5
@@ -77,10 +76,9 @@ def fit(
     torch.manual_seed(settings.seed)
     network = BarrierNetwork(config).to(device)
     targets = to_target(torch.as_tensor(em_ev, dtype=torch.float32, device=device))
-    network.fit_scale(targets)
-    averaged = AveragedModel(
-        network, multi_avg_fn=get_ema_multi_avg_fn(settings.ema_decay), use_buffers=True
-    )
+    network.fit_scale(targets, collate(graphs, device).descriptors)
+    average = get_ema_multi_avg_fn(settings.ema_decay)  # type: ignore[no-untyped-call]
+    averaged = AveragedModel(network, multi_avg_fn=average, use_buffers=True)
     optimizer = torch.optim.AdamW(
         network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
     )
@@ -100,10 +98,12 @@ def fit(
         losses = []
         for start in range(0, len(order), settings.batch_size):
             chosen = order[start : start + settings.batch_size]
-            batch = _shaken(collate([graphs[i] for i in chosen], device), settings.noise_a, generator)
-            loss = F.l1_loss(network(batch), targets[chosen]) / network.target_std
+            batch = _shaken(
+                collate([graphs[i] for i in chosen], device), settings.noise_a, generator
+            )
+            loss = nn.functional.l1_loss(network(batch), targets[chosen]) / network.target_std
             optimizer.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(network.parameters(), settings.gradient_clip)
             optimizer.step()
             schedule.step()
@@ -125,9 +125,7 @@ def _shaken(batch: GraphBatch, noise_a: float, generator: torch.Generator) -> Gr
     noise = torch.randn(len(batch.atoms), 3, generator=generator) * noise_a
     noise = noise.to(batch.vector)
     moved = batch.vector + noise[batch.edges.destination] - noise[batch.edges.source]
-    return GraphBatch(
-        batch.atoms, moved, batch.edges, batch.triplets, batch.graph_of_atom, batch.images
-    )
+    return replace(batch, vector=moved)
 
 
 def _run_key(settings: FitSettings, config: BarrierConfig) -> str:
@@ -162,8 +160,6 @@ def predict_targets(
     network: BarrierNetwork, graphs: Sequence[BandGraph], device: str = "cpu"
 ) -> np.ndarray:
     """(n,) log(Em / eV + 0.1) of every graph, in their order."""
-    from models.batch import split_by_cost
-
     out: Tensor = torch.empty(len(graphs))
     for chosen in split_by_cost(graphs, _PREDICT_COST):
         out[chosen] = network(collate([graphs[i] for i in chosen], device)).cpu()

@@ -41,7 +41,10 @@ def chord_clearance_a(
         sites = sites_around_cell(lattice, sites_frac, half_a + radius_a)
         chunks = range(0, len(starts), _CHUNK)
         clearance = np.concatenate(
-            [_nearest_a(starts[c : c + _CHUNK], ends[c : c + _CHUNK], sites, ignore_ends) for c in chunks]
+            [
+                _nearest_a(starts[c : c + _CHUNK], ends[c : c + _CHUNK], sites, ignore_ends)
+                for c in chunks
+            ]
         )
         if clearance.max() <= radius_a:
             return clearance

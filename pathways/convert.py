@@ -1,4 +1,4 @@
-"""Between pymatgen's ``Structure`` and ``Crystal``; the only module of ``pathways`` that knows both."""
+"""Between pymatgen's ``Structure`` and ``Crystal``: the only module here that knows both."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pathways.elements import SYMBOLS
 from pathways.types import Crystal, PathwayError
 
 if TYPE_CHECKING:
-    from pymatgen.core import Structure
+    from pymatgen.core.structure import Structure
 
 
 def crystal_from_structure(structure: Structure) -> Crystal:
@@ -26,13 +27,12 @@ def crystal_from_structure(structure: Structure) -> Crystal:
             f"{len(partial)} of {len(structure)} sites are shared or partly empty "
             f"(first: {partial[0].species_string}); order the structure first",
         )
-    try:
-        numbers = [site.specie.Z for site in structure]
-    except AttributeError:
+    numbers = [site.specie.Z for site in structure]
+    if not all(1 <= number < len(SYMBOLS) for number in numbers):  # a dummy's Z is a hash
         raise PathwayError(
             "unknown_element",
             f"{structure.formula} holds a species that is no element; replace or remove it",
-        ) from None
+        )
     return Crystal(
         lattice=np.array(structure.lattice.matrix, dtype=np.float64),
         numbers=np.array(numbers, dtype=np.int64),
@@ -42,6 +42,7 @@ def crystal_from_structure(structure: Structure) -> Crystal:
 
 def structure_from_crystal(crystal: Crystal) -> Structure:
     """A pymatgen structure with the crystal's sites, in the same order."""
-    from pymatgen.core import Structure
+    from pymatgen.core.structure import Structure
 
-    return Structure(crystal.lattice, [int(z) for z in crystal.numbers], crystal.frac)
+    symbols = [SYMBOLS[number] for number in crystal.numbers]
+    return Structure(crystal.lattice, symbols, crystal.frac)

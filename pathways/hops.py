@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -87,7 +88,7 @@ def enumerate_hops(crystal: Crystal, ion: str, settings: HopSettings | None = No
         raise PathwayError(
             "no_hops",
             f"{len(sieve.orbits)} hops of {ion} up to {sieve.cutoff_a:g} Å, of which "
-            f"{sieve.composite} pass over a third site and {sieve.steric} through a framework atom; "
+            f"{sieve.composite} pass over a third site and {sieve.steric} through the framework; "
             "a longer cutoff may find some",
         )
     return HopNetwork(
@@ -137,20 +138,19 @@ class _Sieve:
     def judge(self, until_dimension: int | None) -> None:
         """Keep or drop hops up to the cutoff or the limit on hops.
 
-        With ``until_dimension`` it also stops at the length at which the kept hops percolate in so
-        many dimensions, and that length becomes the cutoff.
+        With ``until_dimension``, the length at which the kept hops percolate in so many dimensions
+        becomes the cutoff.
         """
-        for begin in range(0, len(self.orbits), _CHUNK):
-            rows = np.arange(begin, min(begin + _CHUNK, len(self.orbits)))
-            clearance_a, third_a = self._room(self.orbits.labels[rows])
-            for row, clearance, third in zip(rows.tolist(), clearance_a, third_a, strict=True):
-                if self._percolates_before(row, until_dimension):
-                    self._stop_before(row)
-                    return
-                if len(self.kept) == self._settings.max_hops:
-                    return
-                self._take(row, float(clearance), float(third))
-    
+        for row, clearance_a, third_a in self._rooms():
+            if len(self.kept) == self._settings.max_hops:
+                break
+            if self._percolates(until_dimension) and self._length_a(row) > self._reach_a:
+                break
+            self._take(row, clearance_a, third_a)
+        if self._percolates(until_dimension):
+            self.cutoff_a = self._length_a(self.kept[-1])
+            self.orbits = self.orbits.up_to(self._reach_a)
+
     def counts(self) -> dict[str, int]:
         """Orbits found up to the cutoff, and what became of those not kept."""
         found, kept = len(self.orbits), len(self.kept)
@@ -167,20 +167,25 @@ class _Sieve:
             self.clearance_a.append(clearance_a)
             self.union.add(self.orbits.members[row])
 
-    def _percolates_before(self, row: int, dimension: int | None) -> bool:
-        if dimension is None or self.union.dimension < dimension:
-            return False
-        longest_a = self.orbits.length_a[self.kept[-1]]
-        return bool(self.orbits.length_a[row] > longest_a + LENGTH_TOLERANCE_A)
+    def _percolates(self, dimension: int | None) -> bool:
+        return dimension is not None and self.union.dimension >= dimension
 
-    def _stop_before(self, row: int) -> None:
-        self.cutoff_a = float(self.orbits.length_a[row - 1])
-        self.orbits = Orbits(
-            self.orbits.labels[:row], self.orbits.length_a[:row], self.orbits.members[:row]
-        )
+    def _length_a(self, row: int) -> float:
+        return float(self.orbits.length_a[row])
+
+    @property
+    def _reach_a(self) -> float:
+        return self._length_a(self.kept[-1]) + LENGTH_TOLERANCE_A
+
+    def _rooms(self) -> Iterator[tuple[int, float, float]]:
+        """Each orbit with the room around its chord, worked out a chunk at a time as needed."""
+        for begin in range(0, len(self.orbits), _CHUNK):
+            clearance_a, third_a = self._room(self.orbits.labels[begin : begin + _CHUNK])
+            rows = range(begin, begin + len(clearance_a))
+            yield from zip(rows, clearance_a.tolist(), third_a.tolist(), strict=True)
 
     def _room(self, labels: IntArray) -> tuple[FloatArray, FloatArray]:
-        """Distance from each chord to the framework and to a third site of the ion, (m,) each, Å."""
+        """Distance of each chord from the framework and from a third site of the ion, (m,), Å."""
         frac = self._crystal.frac
         ends = (frac[labels[:, 0]], frac[labels[:, 1]] + labels[:, 2:])
         framework, mobile = frac[~self._mobile], frac[self._mobile]
@@ -190,9 +195,7 @@ class _Sieve:
         return clearance_a, third_a
 
 
-def _hops(
-    crystal: Crystal, ion: str, sieve: _Sieve, settings: HopSettings
-) -> tuple[Hop, ...]:
+def _hops(crystal: Crystal, ion: str, sieve: _Sieve, settings: HopSettings) -> tuple[Hop, ...]:
     twins = _twins(sieve.orbits, sieve.kept)
     hops = []
     for row, clearance_a, twin in zip(sieve.kept, sieve.clearance_a, twins, strict=True):
@@ -218,3 +221,18 @@ def _hops(
             )
         )
     return tuple(hops)
+
+
+def _twins(orbits: Orbits, kept: list[int]) -> list[bool]:
+    """Whether another kept hop of the same length joins the same two sites, so that only the image
+    tells one from the other."""
+    twins = [False] * len(kept)
+    for position, row in enumerate(kept):
+        for later in range(position + 1, len(kept)):
+            other = kept[later]
+            if orbits.length_a[other] > orbits.length_a[row] + LENGTH_TOLERANCE_A:
+                break
+            ends = np.sort(orbits.members[other][:, :2], axis=1)
+            if np.any(np.all(ends == np.sort(orbits.labels[row, :2]), axis=1)):
+                twins[position] = twins[later] = True
+    return twins

@@ -1,4 +1,4 @@
-"""Periodic geometry that every step shares: widths of a cell, pairs within a radius, images around."""
+"""Periodic geometry that every step shares: widths of a cell, pairs and images within reach."""
 
 from __future__ import annotations
 

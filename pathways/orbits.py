@@ -1,9 +1,9 @@
 """Symmetry orbits of hops, by a canonical integer label instead of comparing pairs of hops.
 
-A hop is five integers: site i, site j, and the cell of j as seen from i. An operation takes those to
-five others, and so does walking the hop backwards; the lexicographic minimum over all of them names
-the orbit, and the set of them, modulo whole cells, is the orbit. Lengths, end points or midpoints
-are never compared, so two hops of one length between the same sites stay two.
+A hop is five integers: site i, site j, and the cell of j as seen from i. An operation takes those
+to five others, and so does walking the hop backwards; the lexicographic minimum over all of them
+names the orbit, and the set of them, modulo whole cells, is the orbit. Lengths, end points or
+midpoints are never compared, so two hops of one length between the same sites stay two.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Orbits:
     """Orbits of hops in an order fixed by length, then label."""
 
     labels: IntArray
-    """(n, 5): i, j and image of j; the canonical member of each orbit, site indices of the crystal."""
+    """(n, 5): i, j and image of j, in the crystal's site indices; the canonical member of each."""
     length_a: FloatArray
     """(n,), Å."""
     members: tuple[IntArray, ...]
@@ -34,50 +34,61 @@ class Orbits:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def up_to(self, length_a: float) -> Orbits:
+        """The orbits no longer than a length in Å."""
+        count = int(np.searchsorted(self.length_a, length_a, side="right"))
+        return Orbits(self.labels[:count], self.length_a[:count], self.members[:count])
+
 
 class OrbitFinder:
     """Finds the orbits of one ion's hops up to any length; the site maps are worked out once."""
 
     def __init__(self, symmetrised: SymmetrisedCrystal, ion_number: int) -> None:
-        self._lattice = symmetrised.crystal.lattice
+        self._crystal = symmetrised.crystal
         self._sites = np.flatnonzero(symmetrised.crystal.numbers == ion_number)
-        self._frac = symmetrised.crystal.frac[self._sites]
         self._rotations = symmetrised.rotations
         self._target, self._shift = site_permutations(symmetrised, self._sites)
 
     def within(self, cutoff_a: float) -> Orbits:
         """All orbits of hops up to a length in Å."""
-        pairs, length_a = self._pairs(cutoff_a)
+        pairs = self._pairs(cutoff_a)
         base = self._largest_image(pairs)
         codes = self._codes(pairs, base)  # (pairs, operations)
         _, first = np.unique(codes.min(axis=1), return_index=True)
         rows = np.sort(codes[first], axis=1)
         labels = self._decode(rows[:, 0], base)
-        length_a = length_a[first]
+        length_a = self._lengths(labels)
         # Rows come in label order, and a stable sort keeps it among hops of one length.
         order = np.argsort(tolerance_rank(length_a, LENGTH_TOLERANCE_A), kind="stable")
+        rows = rows[order]
         fresh = np.diff(rows, axis=1, prepend=-1) != 0
+        members = self._decode(rows[fresh], base)
+        last = np.cumsum(fresh.sum(axis=1))
         return Orbits(
             labels=labels[order],
             length_a=length_a[order],
-            members=tuple(self._decode(rows[k][fresh[k]], base) for k in order),
+            members=tuple(np.split(members, last)[:-1]),
         )
 
-    def _pairs(self, cutoff_a: float) -> tuple[IntArray, FloatArray]:
+    def _pairs(self, cutoff_a: float) -> IntArray:
         """Hops (m, 5) from one site of each orbit of sites, positions within the ion's sites."""
-        i, j, image, length_a = pairs_within(
-            self._lattice, self._frac, cutoff_a + LENGTH_TOLERANCE_A
-        )
+        frac = self._crystal.frac[self._sites]
+        i, j, image, _ = pairs_within(self._crystal.lattice, frac, cutoff_a + LENGTH_TOLERANCE_A)
         first_of_orbit = self._target.min(axis=0) == np.arange(len(self._sites))
-        chosen = first_of_orbit[i]
-        pairs = np.column_stack([i, j, image])[chosen]
-        return pairs, length_a[chosen]
+        return np.asarray(np.column_stack([i, j, image])[first_of_orbit[i]])
+
+    def _lengths(self, labels: IntArray) -> FloatArray:
+        frac = self._crystal.frac
+        steps = frac[labels[:, 1]] + labels[:, 2:] - frac[labels[:, 0]]
+        return np.asarray(np.linalg.norm(steps @ self._crystal.lattice, axis=1))
 
     def _largest_image(self, pairs: IntArray) -> int:
         """A bound on the image components of any hop equivalent to one of the pairs."""
         turn = int(np.abs(self._rotations).sum(axis=2).max())
-        return 1 + turn * int(np.abs(pairs[:, 2:]).max(initial=0)) + 2 * int(
-            np.abs(self._shift).max(initial=0)
+        return (
+            1
+            + turn * int(np.abs(pairs[:, 2:]).max(initial=0))
+            + 2 * int(np.abs(self._shift).max(initial=0))
         )
 
     def _codes(self, pairs: IntArray, base: int) -> IntArray:

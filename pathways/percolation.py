@@ -97,7 +97,9 @@ def percolation_barriers(
     """
     barriers = np.asarray(em_ev, dtype=np.float64)
     if barriers.shape != (len(orbits),):
-        raise ValueError(f"barriers of shape {barriers.shape} for {len(orbits)} orbits, expected one each")
+        raise ValueError(
+            f"barriers of shape {barriers.shape} for {len(orbits)} orbits, expected one each"
+        )
     thresholds = [np.nan, np.nan, np.nan]
     union = PeriodicUnion()
     for hop in np.argsort(barriers, kind="stable"):

@@ -1,13 +1,14 @@
 """A crystal reduced to its primitive cell, in an order and setting that its symmetry decides.
 
-spglib finds the space group and the idealised conventional cell; the operations come from its table
-of Hall symbols, so they are exact, and the primitive cell follows from the centring. What this costs
-is one search per crystal, which is most of the time that enumerating hops takes.
+spglib finds the space group and the idealised conventional cell; the operations come from its
+table of Hall symbols, so they are exact, and the primitive cell follows from the centring. What
+this costs is one search per crystal, which is most of the time that enumerating hops takes.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import spglib
@@ -117,8 +118,7 @@ def _symmetrise_at(crystal: Crystal, symprec_a: float) -> SymmetrisedCrystal:
     )
     _check_same_chemistry(crystal, primitive)
     check_distances(primitive)
-    operations = spglib.get_symmetry_from_database(dataset.hall_number)
-    rotations, translations = _in_primitive_basis(operations, centring)
+    rotations, translations = _operations(dataset.hall_number, centring)
     return SymmetrisedCrystal(
         crystal=primitive,
         rotations=rotations,
@@ -129,7 +129,7 @@ def _symmetrise_at(crystal: Crystal, symprec_a: float) -> SymmetrisedCrystal:
 
 
 def _search(crystal: Crystal, symprec_a: float) -> spglib.SpglibDataset:
-    cell = (crystal.lattice, crystal.frac, crystal.numbers)
+    cell: Any = (crystal.lattice, crystal.frac, crystal.numbers)  # spglib's types name lists only
     try:
         dataset = spglib.get_symmetry_dataset(cell, symprec=symprec_a)
     except spglib.SpglibError as error:
@@ -165,10 +165,11 @@ def _check_same_chemistry(crystal: Crystal, primitive: Crystal) -> None:
         raise PathwayError("symmetry_failed", f"idealising changes the volume by {ratio - 1:+.1%}")
 
 
-def _in_primitive_basis(
-    operations: dict[str, IntArray | FloatArray], centring: FloatArray
-) -> tuple[IntArray, FloatArray]:
-    """Conventional operations in the primitive basis, one for each rotation, in a fixed order."""
+def _operations(hall_number: int, centring: FloatArray) -> tuple[IntArray, FloatArray]:
+    """Tabulated operations in the primitive basis, one for each rotation, in a fixed order."""
+    operations = spglib.get_symmetry_from_database(hall_number)
+    if operations is None:
+        raise PathwayError("symmetry_failed", f"spglib has no Hall number {hall_number}")
     to_primitive, to_conventional = np.linalg.inv(centring.T), centring.T
     rotations = np.rint(to_primitive @ operations["rotations"] @ to_conventional).astype(np.int64)
     translations = operations["translations"] @ to_primitive.T

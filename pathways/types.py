@@ -1,10 +1,11 @@
 """The data objects that travel between stages: arrays with shapes and units, no behaviour.
 
 Two worked examples. In layered LiCoO2 (R-3m) the primitive cell holds one Li, so every hop starts
-and ends on site 0 and differs only in the image: ``Li:0-0:1,0,0`` is the 2.8 Å hop within the Li
-layer and all six in-plane neighbours are one orbit (multiplicity 3 per cell, since a hop and its
-reverse are the same). In olivine LiFePO4 (Pnma, 4 Li) the chain along b is ``Li:0-1:0,0,0`` or, one
-edge of the cell further, ``Li:0-1:0,-1,0``: the image tells which copy of site 1 is meant.
+and ends on site 0 and differs only in the image: ``Li:0-0:-1,0,1`` is the 2.8 Å hop within the Li
+layer, and the six in-plane neighbours are one orbit (multiplicity 3 per cell, since a hop and its
+reverse are the same). In olivine LiFePO4 (Pnma, 4 Li) the chain along b is ``Li:0-1:0,-1,0``: the
+image tells that the copy of site 1 one cell back is meant, 3.0 Å away like the one in the cell
+itself, ``Li:0-1:0,0,0``, which symmetry makes the same hop.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ class Crystal:
 
 @dataclass(frozen=True, eq=False)
 class Hop:
-    """One symmetry orbit of moves of one ion between two sites of a symmetrised primitive crystal."""
+    """A symmetry orbit of moves of one ion between two sites of a symmetrised crystal."""
 
     ion: str
     """Element symbol."""

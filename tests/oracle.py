@@ -67,20 +67,25 @@ def jarvis_atoms(crystal: Crystal) -> Any:
 
 
 def published_graph(
-    crystal: Crystal, *, canonize: bool = False, dtype: torch.dtype = torch.float64
+    crystal: Crystal,
+    *,
+    canonize: bool = False,
+    dtype: torch.dtype = torch.float64,
+    line_graph: bool = True,
 ) -> tuple[Any, Any, Tensor]:
-    """Crystal graph, line graph and lattice: the input of the published ALIGNN."""
+    """Crystal graph, line graph (None where not asked for) and lattice: the published input."""
     atoms = jarvis_atoms(crystal)
     with default_dtype(dtype):
-        g, lg = load("alignn.graphs").Graph.atom_dgl_multigraph(
+        graphs = load("alignn.graphs").Graph.atom_dgl_multigraph(
             atoms,
             neighbor_strategy="k-nearest",
             cutoff=8.0,
             max_neighbors=12,
             atom_features="cgcnn",
             use_canonize=canonize,
-            compute_line_graph=True,
+            compute_line_graph=line_graph,
         )
+    g, lg = graphs if line_graph else (graphs, None)
     return g, lg, torch.as_tensor(crystal.lattice, dtype=dtype)
 
 

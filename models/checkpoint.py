@@ -1,0 +1,196 @@
+"""A model on disk: a folder of weights (safetensors), config and card (JSON), never a pickle."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from models.alignn import TrunkConfig
+from models.applicability import Applicability
+from models.barrier import BarrierConfig, BarrierNetwork
+from models.calibration import Calibration
+from models.graph import GraphSettings
+
+FORMAT = 1
+SHIPPED = Path(__file__).parent / "weights"
+_WEIGHTS, _CONFIG, _CARD = "model.safetensors", "config.json", "card.json"
+
+
+class ModelError(ValueError):
+    """A model that is not there or cannot be read; one line with what to do."""
+
+
+@dataclass(frozen=True, eq=False)
+class Ensemble:
+    """Networks that vote, and what is known of their errors."""
+
+    name: str
+    graph: GraphSettings
+    network: BarrierConfig
+    members: tuple[BarrierNetwork, ...]
+    calibration: Calibration
+    applicability: Applicability
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """A model that ``find_model`` finds."""
+
+    name: str
+    model_id: str
+    path: Path
+    summary: str
+
+
+def list_models() -> list[ModelInfo]:
+    """The shipped models."""
+    folders = sorted(SHIPPED.iterdir()) if SHIPPED.is_dir() else []
+    return [
+        ModelInfo(folder.name, model_id(folder), folder, str(read_card(folder).get("summary", "")))
+        for folder in folders
+        if (folder / _CONFIG).is_file()
+    ]
+
+
+def find_model(name_or_path: str | Path) -> Path:
+    """Folder of a shipped model by name, or of any model by path.
+
+    Raises:
+        ModelError: neither is there.
+    """
+    for folder in (SHIPPED / str(name_or_path), Path(name_or_path)):
+        if (folder / _CONFIG).is_file() and (folder / _WEIGHTS).is_file():
+            return folder
+    known = ", ".join(info.name for info in list_models()) or "none"
+    raise ModelError(
+        f"no model {str(name_or_path)!r}: expected a shipped one ({known}) "
+        f"or a folder with {_CONFIG} and {_WEIGHTS}; see `screen models list`"
+    )
+
+
+def model_id(folder: Path) -> str:
+    """``<name>@<12 hex>``: sha256 of config and weights."""
+    digest = hashlib.sha256()
+    for name in (_CONFIG, _WEIGHTS):
+        with (folder / name).open("rb") as handle:
+            digest.update(hashlib.file_digest(handle, "sha256").digest())
+    return f"{_read_config(folder)['name']}@{digest.hexdigest()[:12]}"
+
+
+def read_card(folder: Path) -> dict[str, Any]:
+    """The model card: data, how the scores were obtained, and the scores."""
+    card: dict[str, Any] = _read_json(folder / _CARD)
+    return card
+
+
+def read_graph_settings(folder: Path) -> GraphSettings:
+    """How the model's graphs are built, without loading its weights."""
+    return GraphSettings(**_read_config(folder)["graph"])
+
+
+def load(folder: Path, device: torch.device | str = "cpu") -> Ensemble:
+    """A model ready to predict.
+
+    Raises:
+        ModelError: a file is missing, corrupt, of another format or of other sizes.
+    """
+    config = _read_config(folder)
+    try:
+        network = BarrierConfig(
+            **{
+                **config["network"],
+                "trunk": TrunkConfig(**config["network"]["trunk"]),
+                "head": tuple(config["network"]["head"]),
+            }
+        )
+        calibration = Calibration(
+            tuple(config["calibration"]["scale"]), tuple(config["calibration"]["quantiles"])
+        )
+        known = config["applicability"]
+        applicability = Applicability(
+            {int(z): n for z, n in known["ions"].items()},
+            {int(z): n for z, n in known["elements"].items()},
+            (known["lengths_a"][0], known["lengths_a"][1]),
+        )
+        graph = GraphSettings(**config["graph"])
+        weights = load_file(folder / _WEIGHTS, device=str(device))
+        members = tuple(
+            _member(network, weights, index).to(device).eval()
+            for index in range(int(config["members"]))
+        )
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        first = str(error).splitlines()[0] if str(error) else ""
+        raise ModelError(
+            f"{folder}: not a readable model ({type(error).__name__}: {first}); "
+            "copy the folder again or train anew with `screen train`"
+        ) from None
+    return Ensemble(config["name"], graph, network, members, calibration, applicability)
+
+
+def _member(config: BarrierConfig, weights: dict[str, torch.Tensor], index: int) -> BarrierNetwork:
+    network = BarrierNetwork(config)
+    prefix = f"members.{index}."
+    own = {key[len(prefix) :]: value for key, value in weights.items() if key.startswith(prefix)}
+    network.load_state_dict(own)
+    return network
+
+
+def save(ensemble: Ensemble, card: dict[str, Any], folder: Path) -> None:
+    """Write a model's folder, whole or not at all; an existing one is replaced."""
+    folder = folder.absolute()
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir()
+    config = {
+        "format": FORMAT,
+        "name": ensemble.name,
+        "graph": asdict(ensemble.graph),
+        "network": asdict(ensemble.network),
+        "members": len(ensemble.members),
+        "calibration": asdict(ensemble.calibration),
+        "applicability": asdict(ensemble.applicability),
+    }
+    weights = {
+        f"members.{index}.{key}": value.detach().cpu().contiguous()
+        for index, member in enumerate(ensemble.members)
+        for key, value in member.state_dict().items()
+    }
+    save_file(weights, temporary / _WEIGHTS)
+    (temporary / _CONFIG).write_text(json.dumps(config, indent=1) + "\n")
+    (temporary / _CARD).write_text(json.dumps(card, indent=1) + "\n")
+    if folder.exists():
+        old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
+        folder.rename(old)
+        temporary.rename(folder)
+        shutil.rmtree(old)
+    else:
+        temporary.rename(folder)
+
+
+def _read_json(file: Path) -> Any:
+    try:
+        return json.loads(file.read_text())
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{file}: not readable as JSON ({error}); copy the model again") from None
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    config = _read_json(folder / _CONFIG)
+    found = config.get("format") if isinstance(config, dict) else None
+    if found != FORMAT:
+        raise ModelError(
+            f"{folder}: model format {found}, this version reads {FORMAT}; "
+            "train it anew or install the version that wrote it"
+        )
+    checked: dict[str, Any] = config
+    return checked

@@ -1,0 +1,84 @@
+"""A path in numbers: the host around the ion's images, and what the host is made of.
+
+Path geometry carries most of what can be known of a barrier from few data; a network has to learn
+it from 556 examples unless it is told. The numbers are symmetric under reversal of the hop and do
+not depend on the supercell, as long as its widths allow distances up to ``REACH_A``.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from models.elements import cgcnn_features
+from pathways.types import N_IMAGES, Crystal, FloatArray
+
+REACH_A = 6.5
+"""How far around an image the host counts, Å."""
+_CENTRES_A = np.arange(0.8, 6.01, 0.4)
+_WIDTH_A = 0.4
+_NEAREST = 2
+_ANIONS = np.array([7, 8, 9, 16, 17, 34, 35, 52, 53])
+_N_CGCNN = 92
+
+SIZE = 3 * 4 * (len(_CENTRES_A) + _NEAREST) + 2 + 2 * _N_CGCNN
+"""Length of a descriptor."""
+
+
+def image_distances_a(crystal: Crystal) -> FloatArray:
+    """(27, 5, n) distances of the ion's images to every atom in the cells around, Å.
+
+    Fractions are brought within a half first, so that one cell either way is exact up to 1.5
+    widths of the cell.
+    """
+    step = crystal.frac[None, :, :] - crystal.frac[:N_IMAGES, None, :]
+    step -= np.round(step)
+    grid = np.stack(np.meshgrid(*[(-1, 0, 1)] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
+    moved = (step @ crystal.lattice)[None] + (grid @ crystal.lattice)[:, None, None, :]
+    distances: FloatArray = np.sqrt(np.einsum("gijk,gijk->gij", moved, moved))
+    return distances
+
+
+def path_descriptor(crystal: Crystal, distances_a: FloatArray) -> FloatArray:
+    """(SIZE,) numbers of a folded band, not yet standardised.
+
+    For anions, for the moving species and for all other atoms of the host: the radial distribution
+    and the two nearest distances at the ends, at the quarters and at the middle of the path (means
+    over the pair, so that the reversed hop gives the same) and the ends' difference. Then the hop
+    length (Å), the density of the framework (atoms / Å^3), and the features (Xie and Grossman 2018)
+    of the ion and, averaged, of the framework.
+
+    Args:
+        crystal: folded band, images first.
+        distances_a: from ``image_distances_a``.
+    """
+    host, ion = crystal.numbers[N_IMAGES:], crystal.numbers[0]
+    near = distances_a[:, :, N_IMAGES:]
+    anion, same = np.isin(host, _ANIONS) & (host != ion), host == ion
+    parts: list[FloatArray] = []
+    for kind in (anion, same, ~(anion | same)):
+        shells = near[:, :, kind].transpose(1, 0, 2).reshape(N_IMAGES, -1)
+        for profile in (_radial_distribution(shells), _nearest(shells)):
+            start, first, middle, third, end = profile
+            parts += [(start + end) / 2, (first + third) / 2, middle, np.abs(start - end)]
+    framework = host[~same]
+    volume = abs(float(np.linalg.det(crystal.lattice)))
+    hop = (crystal.frac[N_IMAGES - 1] - crystal.frac[0]) @ crystal.lattice
+    parts.append(np.array([np.linalg.norm(hop), len(framework) / volume]))
+    parts.append(cgcnn_features(crystal.numbers[:1])[0])
+    parts.append(cgcnn_features(framework).mean(axis=0) if len(framework) else np.zeros(_N_CGCNN))
+    return np.concatenate(parts)
+
+
+def _radial_distribution(shells_a: FloatArray) -> FloatArray:
+    """(5, centres): atoms per Gaussian shell around each image."""
+    result = np.zeros((N_IMAGES, len(_CENTRES_A)))
+    image, column = np.nonzero(shells_a <= REACH_A)
+    gap = (shells_a[image, column][:, None] - _CENTRES_A) / _WIDTH_A
+    np.add.at(result, image, np.exp(-(gap**2)))
+    return result
+
+
+def _nearest(shells_a: FloatArray) -> FloatArray:
+    """(5, 2): the two shortest distances of each image, REACH_A where there is none."""
+    padded = np.pad(shells_a, ((0, 0), (0, _NEAREST)), constant_values=REACH_A)
+    return np.minimum(np.sort(padded, axis=1)[:, :_NEAREST], REACH_A)

@@ -1,0 +1,215 @@
+"""Finished materials as Arrow tables, one per table of the database."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import pyarrow as pa
+
+from jobs.records import MaterialResult
+from screen.ranking import Triple, rank_material
+
+_TEXT, _REAL, _WHOLE, _TIME = pa.string(), pa.float64(), pa.int32(), pa.timestamp("us")
+
+_SCHEMAS: dict[str, pa.Schema] = {
+    "materials": pa.schema(
+        {
+            **dict.fromkeys(("material_id", "source", "formula", "chemsys"), _TEXT),
+            "nsites": _WHOLE,
+            "space_group": _TEXT,
+            "energy_above_hull_ev": _REAL,
+            "band_gap_ev": _REAL,
+            "theoretical": pa.bool_(),
+            **dict.fromkeys(("structure", "license", "url", "source_version"), _TEXT),
+            "fetched_at": _TIME,
+        }
+    ),
+    "hops": pa.schema(
+        {
+            **dict.fromkeys(("hop_id", "material_id", "ion", "mechanism"), _TEXT),
+            "length_a": _REAL,
+            "multiplicity": _WHOLE,
+            "start_frac": pa.list_(_REAL),
+            "end_frac": pa.list_(_REAL),
+            "image": pa.list_(_WHOLE),
+            "clearance_a": _REAL,
+            "supercell": pa.list_(_WHOLE),
+            "flags": pa.list_(_TEXT),
+        }
+    ),
+    "predictions": pa.schema(
+        {
+            **dict.fromkeys(("hop_id", "model_id"), _TEXT),
+            **dict.fromkeys(("em_ev", "em_std_ev", "em_low_ev", "em_high_ev"), _REAL),
+            **dict.fromkeys(("p_good", "applicability"), _REAL),
+            "predicted_at": _TIME,
+        }
+    ),
+    "material_ranking": pa.schema(
+        {
+            **dict.fromkeys(("material_id", "ion", "model_id", "campaign_id"), _TEXT),
+            **{f"em_{d}d_{end}ev": _REAL for d in (1, 2, 3) for end in ("", "low_", "high_")},
+            "dimension": pa.int8(),
+            "limiting_hop_id": _TEXT,
+            "applicability": _REAL,
+            **dict.fromkeys(("n_hops", "n_predicted", "n_cut"), _WHOLE),
+            **dict.fromkeys(("cutoff_a", "symprec_a"), _REAL),
+            "ranked_at": _TIME,
+        }
+    ),
+    "failures": pa.schema(
+        {
+            **dict.fromkeys(("campaign_id", "material_id", "hop_id", "stage"), _TEXT),
+            **dict.fromkeys(("reason", "detail"), _TEXT),
+            "failed_at": _TIME,
+        }
+    ),
+    "campaign_materials": pa.schema(
+        {
+            **dict.fromkeys(("campaign_id", "material_id", "ion"), _TEXT),
+            **dict.fromkeys(("n_hops", "n_predicted", "n_failed"), _WHOLE),
+            "written_at": _TIME,
+        }
+    ),
+}
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Stamp:
+    """What all rows of one write share."""
+
+    campaign_id: str
+    model_id: str
+    now: datetime
+    """UTC, naive."""
+
+
+def tables(results: Iterable[MaterialResult], stamp: Stamp) -> dict[str, pa.Table]:
+    """One Arrow table per database table; keys are unique within each, the last one counts."""
+    rows: dict[str, dict[tuple[str, ...], Row]] = {name: {} for name in _SCHEMAS}
+    for result in {(result.material_id, result.ion): result for result in results}.values():
+        _add(rows, result, stamp)
+    return {
+        name: pa.Table.from_pylist([_nulled(row) for row in rows[name].values()], schema=schema)
+        for name, schema in _SCHEMAS.items()
+    }
+
+
+def _add(rows: dict[str, dict[tuple[str, ...], Row]], result: MaterialResult, stamp: Stamp) -> None:
+    material_id, network = result.material_id, result.network
+    rows["campaign_materials"][material_id, result.ion] = {
+        "campaign_id": stamp.campaign_id,
+        "material_id": material_id,
+        "ion": result.ion,
+        "n_hops": len(network.hops) if network else 0,
+        "n_predicted": len(result.hops),
+        "n_failed": len(result.failures),
+        "written_at": stamp.now,
+    }
+    for failure in result.failures:
+        rows["failures"][failure.material_id, failure.hop_id, failure.stage] = {
+            "campaign_id": stamp.campaign_id,
+            "material_id": failure.material_id,
+            "hop_id": failure.hop_id,
+            "stage": failure.stage,
+            "reason": failure.reason,
+            "detail": failure.detail,
+            "failed_at": stamp.now,
+        }
+    if result.candidate is not None:
+        space_group = network.space_group if network else None
+        rows["materials"][(material_id,)] = _material(
+            material_id, result.candidate.info, space_group, stamp
+        )
+    if network is not None:
+        rows["material_ranking"][material_id, result.ion] = _ranking(result, stamp)
+        for row in _hops(result):
+            rows["hops"][(row["hop_id"],)] = row
+    for scored in result.hops:
+        prediction = scored.prediction
+        rows["predictions"][(scored.hop_id,)] = {
+            "hop_id": scored.hop_id,
+            "model_id": stamp.model_id,
+            "em_ev": prediction.em_ev,
+            "em_std_ev": prediction.em_std_ev,
+            "em_low_ev": prediction.em_low_ev,
+            "em_high_ev": prediction.em_high_ev,
+            "p_good": prediction.p_good,
+            "applicability": prediction.applicability,
+            "predicted_at": stamp.now,
+        }
+
+
+def _material(
+    material_id: str, info: Mapping[str, Any], space_group: str | None, stamp: Stamp
+) -> Row:
+    row = {name: info.get(name) for name in _SCHEMAS["materials"].names}
+    row["material_id"] = material_id
+    row["structure"] = info.get("structure_json")
+    # As found by the run itself, since the hops are those of this symmetry.
+    row["space_group"] = space_group or info.get("space_group")
+    row["fetched_at"] = stamp.now
+    return row
+
+
+def _hops(result: MaterialResult) -> Iterable[Row]:
+    """Every enumerated hop, with the supercell of those whose band was built and scored."""
+    assert result.network is not None
+    supercells = {scored.hop_id: scored.supercell for scored in result.hops}
+    for hop in result.network.hops:
+        hop_id = hop.id_in(result.material_id)
+        yield {
+            "hop_id": hop_id,
+            "material_id": result.material_id,
+            "ion": hop.ion,
+            "mechanism": hop.mechanism,
+            "length_a": hop.length_a,
+            "multiplicity": hop.multiplicity,
+            "start_frac": hop.start_frac.tolist(),
+            "end_frac": hop.end_frac.tolist(),
+            "image": list(hop.image),
+            "clearance_a": hop.clearance_a,
+            "supercell": supercells.get(hop_id),
+            "flags": list(hop.flags),
+        }
+
+
+def _ranking(result: MaterialResult, stamp: Stamp) -> Row:
+    assert result.network is not None
+    ranking = rank_material(result)
+    return {
+        "material_id": result.material_id,
+        "ion": result.ion,
+        "model_id": stamp.model_id,
+        "campaign_id": stamp.campaign_id,
+        **_by_dimension("ev", ranking.em_ev),
+        **_by_dimension("low_ev", ranking.em_low_ev),
+        **_by_dimension("high_ev", ranking.em_high_ev),
+        "dimension": ranking.dimension,
+        "limiting_hop_id": ranking.limiting_hop_id,
+        "applicability": ranking.applicability,
+        "n_hops": len(result.network.hops),
+        "n_predicted": len(result.hops),
+        "n_cut": result.network.counts.get("cut", 0),
+        "cutoff_a": result.network.cutoff_a,
+        "symprec_a": result.network.symprec_a,
+        "ranked_at": stamp.now,
+    }
+
+
+def _by_dimension(end: str, values: Sequence[float] | Triple) -> Row:
+    return {f"em_{d}d_{end}": value for d, value in enumerate(values, start=1)}
+
+
+def _nulled(row: Row) -> Row:
+    """The row with null for what is not a number: SQL sorts, averages and compares null rightly."""
+    return {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value
+        for name, value in row.items()
+    }

@@ -1,0 +1,238 @@
+"""The database's tables and views as numbered migrations, in plain SQL.
+
+A migration that has been released is never edited: a change is a new one at the end. All times are
+UTC. Views read tables by name only, so they serve a live snapshot as well as the database.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+TABLES = (
+    "schema_version",
+    "campaigns",
+    "materials",
+    "hops",
+    "predictions",
+    "material_ranking",
+    "barriers",
+    "failures",
+    "campaign_materials",
+)
+"""Every table, in the order in which their rows come to refer to one another."""
+
+_TABLES_SQL = """
+create table campaigns (
+    campaign_id text primary key,
+    settings json not null,
+    source text not null,
+    source_version text not null,
+    model_id text not null,
+    code_version text not null,
+    expected bigint,               -- candidates the source says it has; null: not known
+    started timestamp not null,
+    finished timestamp             -- null: running or interrupted
+);
+create table materials (
+    material_id text primary key,
+    source text,
+    formula text,
+    chemsys text,
+    nsites integer,
+    space_group text,
+    energy_above_hull_ev double,
+    band_gap_ev double,
+    theoretical boolean,
+    structure json,                -- {"lattice": 3x3 in Å, "species": [..], "frac": [..]}
+    license text,
+    url text,
+    source_version text,
+    fetched_at timestamp
+);
+create table hops (
+    hop_id text primary key,
+    material_id text not null,
+    ion text not null,
+    mechanism text not null,
+    length_a double not null,
+    multiplicity integer not null,
+    start_frac double[] not null,
+    end_frac double[] not null,
+    image integer[] not null,
+    clearance_a double,
+    supercell integer[],           -- 9 integers, row by row; null: no band could be built
+    flags text[] not null
+);
+create table predictions (
+    hop_id text,
+    model_id text,
+    em_ev double not null,
+    em_std_ev double,
+    em_low_ev double,              -- 90 % interval
+    em_high_ev double,
+    p_good double,                 -- probability that Em <= 0.65 eV
+    applicability double,
+    predicted_at timestamp not null,
+    primary key (hop_id, model_id)
+);
+create table material_ranking (
+    material_id text,
+    ion text,
+    model_id text,
+    campaign_id text not null,     -- that wrote the row last
+    em_1d_ev double,               -- null: the hops do not percolate in so many dimensions
+    em_1d_low_ev double,
+    em_1d_high_ev double,
+    em_2d_ev double,
+    em_2d_low_ev double,
+    em_2d_high_ev double,
+    em_3d_ev double,
+    em_3d_low_ev double,
+    em_3d_high_ev double,
+    dimension tinyint not null,    -- 0-3, the highest in which the predicted hops percolate
+    limiting_hop_id text,          -- the hop whose Em is em_1d_ev
+    applicability double,          -- least of the hops with Em <= em_1d_ev
+    n_hops integer not null,       -- enumerated
+    n_predicted integer not null,
+    n_cut integer not null,        -- hops left out by the limit on their number
+    cutoff_a double not null,
+    symprec_a double not null,
+    ranked_at timestamp not null,
+    primary key (material_id, ion, model_id)
+);
+create table barriers (
+    hop_id text,
+    method text,
+    source text,
+    em_forward_ev double,
+    em_reverse_ev double,
+    functional text,
+    hubbard_u text,
+    converged boolean,
+    imported_at timestamp not null,
+    primary key (hop_id, method, source)
+);
+create table failures (
+    campaign_id text,
+    material_id text,
+    hop_id text,                   -- empty: the whole material
+    stage text,
+    reason text not null,
+    detail text,
+    failed_at timestamp not null,
+    primary key (campaign_id, material_id, hop_id, stage)
+);
+create table campaign_materials (  -- a row here means: this material is done
+    campaign_id text,
+    material_id text,
+    ion text,                      -- empty: the source could not give a candidate
+    n_hops integer not null,
+    n_predicted integer not null,
+    n_failed integer not null,
+    written_at timestamp not null,
+    primary key (campaign_id, material_id, ion)
+);
+"""
+
+VIEWS_SQL = """
+create or replace view ranked_materials as
+with latest as (
+    select * from material_ranking
+    qualify row_number() over (
+        partition by material_id, ion order by ranked_at desc, model_id desc) = 1
+)
+select
+    row_number() over (
+        order by r.em_1d_ev nulls last, r.dimension desc, r.material_id, r.ion) as rank,
+    r.material_id, m.formula, m.chemsys, m.space_group, r.ion,
+    r.em_1d_ev, r.em_1d_low_ev, r.em_1d_high_ev,
+    r.em_2d_ev, r.em_2d_low_ev, r.em_2d_high_ev,
+    r.em_3d_ev, r.em_3d_low_ev, r.em_3d_high_ev,
+    r.dimension, p.p_good, r.applicability, r.limiting_hop_id,
+    r.n_hops, r.n_predicted, r.n_cut, r.cutoff_a, r.symprec_a,
+    m.nsites, m.energy_above_hull_ev, m.band_gap_ev, m.theoretical, m.source, m.url,
+    r.model_id, r.campaign_id,
+    case
+        when r.n_predicted = 0 then 'no hop could be predicted'
+        when r.dimension = 0 and r.n_predicted < r.n_hops
+            then printf('no way through within %.1f Å (%d of %d hops predicted)',
+                        r.cutoff_a, r.n_predicted, r.n_hops)
+        when r.dimension = 0 then printf('no way through within %.1f Å', r.cutoff_a)
+        when r.n_predicted < r.n_hops
+            then printf('%d of %d hops predicted', r.n_predicted, r.n_hops)
+        else ''
+    end as note
+from latest r
+left join materials m using (material_id)
+left join predictions p on p.hop_id = r.limiting_hop_id and p.model_id = r.model_id
+order by rank;
+
+create or replace view ranked_hops as
+with latest as (
+    select * from predictions
+    qualify row_number() over (
+        partition by hop_id order by predicted_at desc, model_id desc) = 1
+)
+select
+    row_number() over (order by p.em_ev, h.hop_id) as rank,
+    h.hop_id, h.material_id, m.formula, m.chemsys, h.ion,
+    p.em_ev, p.em_low_ev, p.em_high_ev, p.em_std_ev, p.p_good, p.applicability,
+    h.length_a, h.multiplicity, h.clearance_a, h.mechanism, h.flags, h.supercell,
+    h.start_frac, h.end_frac, h.image, p.model_id, p.predicted_at
+from latest p
+join hops h using (hop_id)
+left join materials m using (material_id)
+order by rank;
+
+-- A hop's reference barrier is the higher of the two ways: the saddle above the lower end.
+create or replace view parity as
+select
+    b.hop_id, h.material_id, m.formula, h.ion, b.method, b.source, b.functional, b.hubbard_u,
+    b.converged, b.em_forward_ev, b.em_reverse_ev,
+    greatest(b.em_forward_ev, b.em_reverse_ev) as reference_ev,
+    p.model_id, p.em_ev, p.em_low_ev, p.em_high_ev,
+    p.em_ev - greatest(b.em_forward_ev, b.em_reverse_ev) as error_ev
+from barriers b
+join predictions p using (hop_id)
+left join hops h using (hop_id)
+left join materials m using (material_id);
+
+-- How many came through each stage of a campaign, then the failures by stage and reason.
+create or replace view funnel as
+with done as (
+    select campaign_id, count(*) as source,
+        count(*) filter (where ion <> '') as filtered,
+        count(*) filter (where n_hops > 0) as enumerated,
+        sum(n_hops) as hops, sum(n_predicted) as predicted
+    from campaign_materials group by all
+), stages as (
+    unpivot done on source, filtered, enumerated, hops, predicted into name stage value n
+), failed as (
+    select campaign_id, stage, reason, count(*) as n from failures group by all
+)
+select campaign_id,
+    case stage when 'source' then 1 when 'filtered' then 2 when 'enumerated' then 3
+        when 'hops' then 4 else 5 end as position,
+    stage, null::text as failed_stage, null::text as reason, n::bigint as n
+from stages
+union all
+select campaign_id, 6, 'failed', stage, reason, n from failed
+order by campaign_id, position, n desc, failed_stage, reason;
+"""
+
+
+@dataclass(frozen=True)
+class Migration:
+    """One step of the schema's history."""
+
+    number: int
+    what: str
+    sql: str
+
+
+MIGRATIONS = (
+    Migration(1, "tables", _TABLES_SQL),
+    Migration(2, "views", VIEWS_SQL),
+)
+
+LATEST = MIGRATIONS[-1].number

@@ -1,0 +1,250 @@
+"""The campaign database as its one writer sees it: every write is a transaction and idempotent.
+
+A write says all there is to say of its materials: hops that a material no longer has go, with what
+was predicted for them. A material is done in a campaign once its row is in ``campaign_materials``,
+which the same transaction writes, so whatever kills the process, a material is in the database
+wholly or not at all.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from screen.database import connect, migrate, rows, transaction, translated, utc_now
+from screen.rows import Stamp, tables
+from screen.snapshots import Snapshots
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+    from jobs.records import MaterialResult
+
+LOCK_PATIENCE_S = 3.0
+"""How long a writer waits for readers, which hold the database only while they answer."""
+
+_CLEAR = (
+    """create or replace temp table gone as
+    select hop_id, material_id, ion from hops
+    semi join arrived using (material_id, ion) anti join new_hops using (hop_id)""",
+    "delete from hops where hop_id in (select hop_id from gone)",
+    "delete from predictions where hop_id in (select hop_id from gone)",
+    # Another model's ranking that rests on a hop that is gone no longer holds.
+    """delete from material_ranking
+    where (material_id, ion) in (select (material_id, ion) from gone)
+    or ((material_id, ion) in (select (material_id, ion) from arrived) and model_id = $model_id)""",
+    """delete from predictions where model_id = $model_id
+    and hop_id in (select hop_id from new_hops anti join new_predictions using (hop_id))""",
+    """delete from failures where campaign_id = $campaign_id
+    and material_id in (select material_id from new_campaign_materials)""",
+)
+"""What a write removes first: all that it would otherwise leave behind of its materials."""
+
+_CLEARED = frozenset({"material_ranking", "failures"})
+"""Tables of which a write has then removed every row that it brings."""
+
+
+class Store:
+    """A database opened by its one writer."""
+
+    def __init__(self, con: DuckDBPyConnection, path: Path) -> None:
+        self._con = con
+        self.path = path
+        self.snapshots = Snapshots(con, path)
+
+    @classmethod
+    def open(cls, path: Path | str) -> Store:
+        """Open a database to write, made where there is none and migrated where it is older.
+
+        Raises:
+            UserError: it is held by another process, corrupt, of another program or of a newer
+                ionscreen, or its folder cannot be written.
+        """
+        path = Path(path)
+        con = connect(path, read_only=False, patience_s=LOCK_PATIENCE_S)
+        try:
+            with translated(path):
+                migrate(con, path)
+                store = cls(con, path)
+                store.snapshots.remove()  # of a writer that was killed
+        except BaseException:
+            con.close()
+            raise
+        return store
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the file; what other processes read while it was held is removed after."""
+        self._con.close()
+        self.snapshots.remove()
+
+    def campaign_ids(self) -> list[str]:
+        """All campaigns, oldest first."""
+        return [
+            name for (name,) in self._rows("select campaign_id from campaigns order by started")
+        ]
+
+    def begin_campaign(
+        self,
+        campaign_id: str,
+        settings: Mapping[str, Any],
+        source: str,
+        source_version: str,
+        model_id: str,
+        expected: int | None = None,
+    ) -> None:
+        """Note that a campaign starts, or goes on where it was interrupted.
+
+        Args:
+            campaign_id: digest of all that decides its results.
+            settings: of which it is the digest, and more; JSON types.
+            source: name of the source.
+            source_version: changes when the source's content does.
+            model_id: ``<name>@<digest>``.
+            expected: candidates that the source says it has.
+        """
+        with translated(self.path), transaction(self._con):
+            self._con.execute(
+                """insert into campaigns values
+                ($id, $settings, $source, $source_version, $model_id, $code, $expected, $now, null)
+                on conflict do update set settings = excluded.settings,
+                    expected = excluded.expected, finished = null""",
+                {
+                    "id": campaign_id,
+                    "settings": json.dumps(settings, sort_keys=True),
+                    "source": source,
+                    "source_version": source_version,
+                    "model_id": model_id,
+                    "code": code_version(),
+                    "expected": expected,
+                    "now": utc_now(),
+                },
+            )
+
+    def done(self, campaign_id: str) -> set[tuple[str, str]]:
+        """``(material_id, ion)`` of what need not be done again; the ion of a failure of the
+        source, which never became a candidate, is empty."""
+        found = self._rows(
+            "select material_id, ion from campaign_materials where campaign_id = ?", [campaign_id]
+        )
+        return {(material_id, ion) for material_id, ion in found}
+
+    def write(self, campaign_id: str, model_id: str, results: Sequence[MaterialResult]) -> None:
+        """Store finished materials, all of them or none; a second time changes nothing.
+
+        Raises:
+            UserError: the database cannot be written, as on a full disk.
+        """
+        if not results:
+            return
+        new = tables(results, Stamp(campaign_id, model_id, utc_now()))
+        keys = {"campaign_id": campaign_id, "model_id": model_id}
+        with translated(self.path):
+            try:
+                for name, table in new.items():
+                    self._con.register(f"new_{name}", table)
+                with transaction(self._con):
+                    # Failures of a source say nothing of a material that another campaign knows.
+                    self._con.execute(
+                        "create or replace temp view arrived as "
+                        "select material_id, ion from new_campaign_materials where ion <> ''"
+                    )
+                    for statement in _CLEAR:
+                        used = {key: keys[key] for key in keys if f"${key}" in statement}
+                        self._con.execute(statement, used or None)
+                    for name, table in new.items():
+                        if table.num_rows:
+                            verb = "insert" if name in _CLEARED else "insert or replace"
+                            self._con.execute(f"{verb} into {name} by name from new_{name}")
+            finally:
+                for name in new:
+                    self._con.unregister(f"new_{name}")
+
+    def finish_campaign(self, campaign_id: str) -> None:
+        """Note that nothing of a campaign is left to do."""
+        with translated(self.path):
+            self._con.execute(
+                "update campaigns set finished = ? where campaign_id = ?", [utc_now(), campaign_id]
+            )
+
+    def is_finished(self, campaign_id: str) -> bool:
+        """Whether a campaign came to its end."""
+        found = self._rows(
+            "select finished is not null from campaigns where campaign_id = ?", [campaign_id]
+        )
+        return found == [(True,)]
+
+    def funnel(self, campaign_id: str) -> Funnel:
+        """What a campaign has come to so far."""
+        return read_funnel(self._con, campaign_id)
+
+    def _rows(self, sql: str, parameters: Any = None) -> list[tuple[Any, ...]]:
+        with translated(self.path):
+            return rows(self._con, sql, parameters)
+
+
+@dataclass(frozen=True)
+class Funnel:
+    """How many came through each stage of a campaign."""
+
+    source: int = 0
+    """Items of the source that are done, good and bad."""
+    filtered: int = 0
+    """Of these, the candidates left after the filters."""
+    enumerated: int = 0
+    """Of these, with at least one hop."""
+    hops: int = 0
+    predicted: int = 0
+    failed: tuple[tuple[str, str, int], ...] = ()
+    """Stage, reason and count of rows, most frequent first."""
+
+    def record(self) -> dict[str, Any]:
+        """As JSON types."""
+        counts = {
+            "candidates": self.source,
+            "filtered": self.filtered,
+            "enumerated": self.enumerated,
+        }
+        failed = [{"stage": s, "reason": r, "n": n} for s, r, n in self.failed]
+        return {**counts, "hops": self.hops, "predicted": self.predicted, "failed": failed}
+
+
+def read_funnel(con: DuckDBPyConnection, campaign_id: str) -> Funnel:
+    """The counts of a campaign from the view ``funnel``."""
+    counts: dict[str, int] = {}
+    failed: list[tuple[str, str, int]] = []
+    for stage, failed_stage, reason, n in rows(
+        con,
+        "select stage, failed_stage, reason, n from funnel where campaign_id = ? "
+        "order by position, n desc, failed_stage, reason",
+        [campaign_id],
+    ):
+        if stage == "failed":
+            failed.append((failed_stage, reason, n))
+        else:
+            counts[stage] = n
+    return Funnel(**counts, failed=tuple(failed))
+
+
+def code_version() -> str:
+    """Version of ionscreen that runs."""
+    from importlib import metadata
+
+    try:
+        return metadata.version("ionscreen")
+    except metadata.PackageNotFoundError:
+        return "unknown"

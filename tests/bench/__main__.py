@@ -1,0 +1,93 @@
+"""``python -m tests.bench [--only NAME]... [--json FILE] [--quick]``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+# Before numpy and torch start their threads: every figure is of one.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+from jobs.hardware import describe
+from tests.bench import forward, graph, hops, memory, overhead
+from tests.bench.figures import Figure, NotMeasured
+
+BENCHES: dict[str, Callable[..., list[Figure]]] = {
+    "hops": hops.run,
+    "graph": graph.run,
+    "forward": forward.run,
+    "overhead": overhead.run,
+    "memory": memory.run,
+}
+QUICK: dict[str, dict[str, Any]] = {
+    "hops": {"n_crystals": 5, "repeats": 1},
+    "graph": {"n_bands": 1, "repeats": 1},
+    "forward": {"repeats": 1},
+    "overhead": {"n_bands": 100},
+    "memory": {"n_candidates": 400},
+}
+
+
+def measure(name: str, quick: bool = False) -> list[Figure]:
+    """The figures of one benchmark; one that says why where it cannot run here."""
+    try:
+        return BENCHES[name](**(QUICK[name] if quick else {}))
+    except (NotMeasured, ImportError) as error:
+        return [Figure(name, "", "", "", note=f"not measured: {error}")]
+
+
+def table(figures: list[Figure]) -> str:
+    """The figures as a Markdown table."""
+    rows = ["| figure | ours | target | peer | ratio | how |", "|---|---|---|---|---|---|"]
+    for figure in figures:
+        ours = "-" if figure.value is None else f"{figure.value:.3g} {figure.unit}"
+        met = {None: "", True: " met", False: " MISSED"}[figure.met]
+        peer = f"{figure.peer} {figure.peer_value:.3g}" if figure.peer_value else "-"
+        ratio = f"{figure.ratio:.1f}x" if figure.ratio else "-"
+        what = figure.what or figure.name
+        rows.append(
+            f"| {what} | {ours} | {figure.target}{met} | {peer} | {ratio} | {figure.note} |"
+        )
+    return "\n".join(rows)
+
+
+def machine() -> dict[str, Any]:
+    """Where the figures were taken, and how busy it was."""
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+    return {**describe(), "load_average": load, "processor": platform.machine()}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Measure, print a table, write JSON where asked."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.add_argument("--only", action="append", choices=sorted(BENCHES), metavar="NAME",
+                        help=f"one of {', '.join(sorted(BENCHES))}; repeats")  # fmt: skip
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write machine and figures")
+    parser.add_argument(
+        "--quick", action="store_true", help="small runs: does it work, not how fast"
+    )
+    options = parser.parse_args(arguments)
+    where = machine()
+    figures: list[Figure] = []
+    for name in options.only or BENCHES:
+        print(f"measuring {name} ...", file=sys.stderr, flush=True)
+        figures += measure(name, options.quick)
+    busy = f", load average {where['load_average']:.1f}" if where["load_average"] else ""
+    print(f"{where['cpu']['count']} x {where['cpu']['model']}{busy}, "
+          f"torch {where['versions']['torch']}\n")  # fmt: skip
+    print(table(figures))
+    if options.json:
+        rows = [{**asdict(figure), "ratio": figure.ratio} for figure in figures]
+        options.json.write_text(json.dumps({"machine": where, "figures": rows}, indent=1) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

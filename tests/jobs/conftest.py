@@ -1,0 +1,139 @@
+"""Real crystals, and small predictors that workers can unpickle."""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+from pymatgen.core import Lattice, Structure
+
+from jobs.records import Candidate
+from jobs.session import Resources, ray_session
+from jobs.settings import RunSettings
+from models.graph import BandGraph, GraphSettings
+from models.predict import Prediction
+from pathways.convert import crystal_from_structure
+from pathways.types import Crystal
+
+
+@dataclass
+class EdgePredictor:
+    """A barrier from the lengths of a graph's edges; what goes wrong is asked for by barrier."""
+
+    graph_settings: GraphSettings = field(default_factory=GraphSettings)
+    poison_ev: float | None = None
+    poison: str = ""
+    """What the graph with the poison barrier does: ``exit``, ``raise``, ``nan`` or ``memory``."""
+    max_graphs: int | None = None
+    """More than these at once are out of memory."""
+
+    def predict(self, graphs: Sequence[BandGraph]) -> list[Prediction]:
+        if self.max_graphs is not None and len(graphs) > self.max_graphs:
+            raise RuntimeError("CUDA out of memory. Tried to allocate 20.00 GiB")
+        return [self._one(graph) for graph in graphs]
+
+    def _one(self, graph: BandGraph) -> Prediction:
+        em_ev = float(np.sqrt((graph.vector**2).sum(axis=1)).mean())
+        if self.poison_ev is not None and abs(em_ev - self.poison_ev) < 1e-9:
+            match self.poison:
+                case "exit":
+                    os._exit(1)
+                case "raise":
+                    raise ZeroDivisionError("a mean\nof nothing")
+                case "memory":
+                    raise RuntimeError("DefaultCPUAllocator: out of memory")
+                case "nan":
+                    em_ev = float("nan")
+        return Prediction(em_ev, 0.1, em_ev - 0.16, em_ev + 0.16, 0.5, 1.0)
+
+
+def edge_predictor(**options: object) -> Callable[[], EdgePredictor]:
+    return functools.partial(EdgePredictor, **options)  # type: ignore[arg-type]
+
+
+class ExplodingCrystal(Crystal):
+    """Kills the process that unpickles it."""
+
+    def __reduce__(self) -> tuple[Callable[[int], None], tuple[int]]:
+        return os._exit, (1,)
+
+
+def _structures() -> dict[str, Structure]:
+    cubic = Lattice.cubic
+    return {
+        "LiCoO2": Structure.from_spacegroup(
+            "R-3m",
+            Lattice.hexagonal(2.816, 14.054),
+            ["Li", "Co", "O"],
+            [[0, 0, 0.5], [0, 0, 0], [0, 0, 0.2395]],
+        ),
+        "MgAl2O4": Structure.from_spacegroup(
+            "Fd-3m:2",
+            cubic(8.08),
+            ["Mg", "Al", "O"],
+            [[0.125] * 3, [0.5] * 3, [0.2624] * 3],
+        ),
+        "LiFePO4": Structure.from_spacegroup(
+            "Pnma",
+            Lattice.orthorhombic(10.332, 6.010, 4.692),
+            ["Li", "Fe", "P", "O", "O", "O"],
+            [
+                [0, 0, 0],
+                [0.2822, 0.25, 0.9747],
+                [0.0949, 0.25, 0.4182],
+                [0.0968, 0.25, 0.7428],
+                [0.4571, 0.25, 0.2060],
+                [0.1656, 0.0465, 0.2848],
+            ],
+        ),
+        "MgO": Structure.from_spacegroup("Fm-3m", cubic(4.212), ["Mg", "O"], [[0] * 3, [0.5] * 3]),
+        "NaCl": Structure.from_spacegroup("Fm-3m", cubic(5.64), ["Na", "Cl"], [[0] * 3, [0.5] * 3]),
+        "CaF2": Structure.from_spacegroup(
+            "Fm-3m", cubic(5.463), ["Ca", "F"], [[0] * 3, [0.25] * 3]
+        ),
+    }
+
+
+@pytest.fixture(scope="session")
+def candidates() -> list[Candidate]:
+    """Six real hosts: layered, spinel, olivine, rocksalts, fluorite."""
+    return [
+        Candidate(name, name[:2], crystal_from_structure(structure), {"formula": name})
+        for name, structure in _structures().items()
+    ]
+
+
+@pytest.fixture(scope="session")
+def broken() -> Candidate:
+    """Two atoms at one place."""
+    crystal = Crystal(np.eye(3) * 4.0, np.array([3, 8]), np.array([[0.0] * 3, [0.01] * 3]))
+    return Candidate("overlap", "Li", crystal)
+
+
+@pytest.fixture(scope="session")
+def predictors() -> Callable[..., Callable[[], EdgePredictor]]:
+    """Factories of small predictors, with what shall go wrong."""
+    return edge_predictor
+
+
+@pytest.fixture
+def exploding(candidates: list[Candidate]) -> Candidate:
+    """A candidate that kills every feature worker it is sent to."""
+    crystal = candidates[0].crystal
+    return Candidate("bomb", "Li", ExplodingCrystal(crystal.lattice, crystal.numbers, crystal.frac))
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Resources]:
+    """One Ray for all tests of a session: it takes seconds to start."""
+    with ray_session(RunSettings(num_cpus=2, num_gpus=0)) as resources:
+        from ray import cloudpickle
+
+        # The workers cannot import tests.
+        cloudpickle.register_pickle_by_value(sys.modules[__name__])
+        yield resources

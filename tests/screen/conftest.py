@@ -1,0 +1,180 @@
+"""A small untrained model, real crystals, and their hops with barriers that a test chooses."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pymatgen.core import Lattice, Structure
+
+from jobs.records import Candidate, Failure, MaterialResult, ScoredHop
+from models.predict import Prediction
+from pathways.convert import crystal_from_structure
+from pathways.hops import HopSettings, enumerate_hops
+from pathways.types import Crystal
+from screen.sources.structure_json import structure_json
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+def save_tiny_model(folder: Path, seed: int = 0) -> Path:
+    """Two networks of width 8 with random weights: barriers that mean nothing, but never change."""
+    import torch
+
+    from models.alignn import TrunkConfig
+    from models.applicability import Applicability
+    from models.barrier import BarrierConfig, BarrierNetwork
+    from models.calibration import Calibration
+    from models.checkpoint import Ensemble, save
+    from models.graph import GraphSettings
+
+    config = BarrierConfig(
+        trunk=TrunkConfig(alignn_layers=1, gcn_layers=1, embedding=8, width=8), head=(8,)
+    )
+    torch.manual_seed(seed)
+    members = tuple(BarrierNetwork(config).eval() for _ in range(2))
+    with torch.no_grad():
+        for member in members:
+            member.target_mean.fill_(-0.5)
+            member.target_std.fill_(0.8)
+    ensemble = Ensemble(
+        name="tiny",
+        graph=GraphSettings(environment_a=4.5),
+        network=config,
+        members=members,
+        calibration=Calibration((-1.0, 0.0, 0.0, 0.0), tuple(np.linspace(-2, 2, 41).tolist())),
+        applicability=Applicability({12: 50, 3: 50, 11: 20}, {8: 100, 12: 50, 3: 50}, (2.0, 6.0)),
+    )
+    save(ensemble, {"summary": "untrained"}, folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model's folder."""
+    return save_tiny_model(tmp_path_factory.mktemp("models") / "tiny")
+
+
+FACTS: dict[str, tuple[str, Lattice, list[str], list[list[float]]]] = {
+    "LiCoO2": (
+        "R-3m",
+        Lattice.hexagonal(2.816, 14.054),
+        ["Li", "Co", "O"],
+        [[0, 0, 0.5], [0, 0, 0], [0, 0, 0.2395]],
+    ),
+    "MgAl2O4": (
+        "Fd-3m:2",
+        Lattice.cubic(8.08),
+        ["Mg", "Al", "O"],
+        [[0.125] * 3, [0.5] * 3, [0.2624] * 3],
+    ),
+    "LiFePO4": (
+        "Pnma",
+        Lattice.orthorhombic(10.332, 6.010, 4.692),
+        ["Li", "Fe", "P", "O", "O", "O"],
+        [
+            [0, 0, 0],
+            [0.2822, 0.25, 0.9747],
+            [0.0949, 0.25, 0.4182],
+            [0.0968, 0.25, 0.7428],
+            [0.4571, 0.25, 0.2060],
+            [0.1656, 0.0465, 0.2848],
+        ],
+    ),
+    "MgO": ("Fm-3m", Lattice.cubic(4.212), ["Mg", "O"], [[0.0] * 3, [0.5] * 3]),
+}
+"""Layered, spinel, olivine, rocksalt."""
+
+
+@functools.cache
+def crystal_of(name: str) -> Crystal:
+    """One of ``FACTS`` as a crystal."""
+    return crystal_from_structure(Structure.from_spacegroup(*FACTS[name]))
+
+
+def prediction(em_ev: float, width_ev: float = 0.2) -> Prediction:
+    """A prediction whose interval is ``width_ev`` to either side."""
+    return Prediction(em_ev, width_ev / 2, em_ev - width_ev, em_ev + width_ev, 0.5, 0.8)
+
+
+def make_result(
+    name: str,
+    em_ev: Sequence[float] | None = None,
+    *,
+    material_id: str | None = None,
+    settings: HopSettings | None = None,
+    failed: int = 0,
+) -> MaterialResult:
+    """One of ``FACTS`` with its real hops; Em by hop, else by length, as the hop is shorter.
+
+    The last ``failed`` hops have a failure instead of a barrier.
+    """
+    ion = name[:2]
+    material_id = material_id or name
+    crystal = crystal_of(name)
+    network = enumerate_hops(crystal, ion, settings)
+    values = [hop.length_a / 10 for hop in network.hops] if em_ev is None else list(em_ev)
+    keep = len(network.hops) - failed
+    hops = tuple(
+        ScoredHop(hop.id_in(material_id), hop, (2, 0, 0, 0, 2, 0, 0, 0, 2), prediction(value))
+        for hop, value in list(zip(network.hops, values, strict=True))[:keep]
+    )
+    failures = tuple(
+        Failure(material_id, "model", "non_finite", "no number", hop.id_in(material_id))
+        for hop in network.hops[keep:]
+    )
+    info = {
+        "source": "test",
+        "source_version": "1",
+        "formula": name,
+        "chemsys": "-".join(sorted(set(FACTS[name][2]))),
+        "nsites": len(crystal),
+        "structure_json": structure_json(crystal),
+    }
+    candidate = Candidate(material_id, ion, crystal, info)
+    return MaterialResult(material_id, ion, candidate, network, hops, failures)
+
+
+@pytest.fixture
+def screen(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs the program in a process of its own, in a folder of its own."""
+
+    def call(*arguments: object, **options: object) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "screen.cli", *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+            env=environment(),
+            timeout=120,
+            check=False,
+            **options,  # type: ignore[call-overload]
+        )
+
+    return call
+
+
+def environment() -> dict[str, str]:
+    """Of a process that runs the program from this checkout, alike on every machine."""
+    kept = {key: value for key, value in os.environ.items() if key != "MP_API_KEY"}
+    return {**kept, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1", "TERM": "dumb"}
+
+
+def write_structures(path: Path, names: Sequence[str], copies: int = 1) -> Path:
+    """Structures as a JSON-lines file that ``--source`` reads, each copy a little larger."""
+    with path.open("w") as file:
+        for copy in range(copies):
+            for name in names:
+                crystal = crystal_of(name)
+                lattice = crystal.lattice * (1 + 0.002 * copy)
+                text = structure_json(Crystal(lattice, crystal.numbers, crystal.frac))
+                row = {"material_id": f"{name}-{copy}", "structure": json.loads(text)}
+                file.write(json.dumps(row) + "\n")
+    return path
