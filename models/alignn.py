@@ -204,7 +204,7 @@ class Trunk(nn.Module):
         bonds, pairs = batch.edges, batch.triplets
         bond_weight = bonds.row_weight if self.training else None
         pair_weight = pairs.row_weight if self.training else None
-        x = self.atom_embedding(batch.atoms)
+        x: Tensor = self.atom_embedding(batch.atoms)
         y = self.edge_embedding(batch.vector.norm(dim=1), bond_weight)
         last = len(self.alignn_layers) - 1
         if self.alignn_layers:
@@ -225,8 +225,7 @@ class Trunk(nn.Module):
             x, y = layer(
                 bonds, x, y, node_weight=None, edge_weight=bond_weight, edges_needed=index < last
             )
-        out: Tensor = torch.squeeze(self.fc(pooled), 1)
-        return out
+        return x
 
 
 class ALIGNN(Trunk):
@@ -239,7 +238,8 @@ class ALIGNN(Trunk):
     def forward(self, batch: GraphBatch) -> Tensor:
         """(graphs,) property values in the scale the network was trained in."""
         pooled = mean_by_graph(super().forward(batch), batch.graph_of_atom, len(batch))
-        return torch.squeeze(self.fc(pooled), 1)
+        out: Tensor = torch.squeeze(self.fc(pooled), 1)
+        return out
 
 
 def mean_by_graph(x: Tensor, graph_of_atom: Tensor, n_graphs: int) -> Tensor:

@@ -57,6 +57,7 @@ def path_descriptor(crystal: Crystal, distances_a: FloatArray) -> FloatArray:
     parts: list[FloatArray] = []
     for kind in (anion, same, ~(anion | same)):
         shells = near[:, :, kind].transpose(1, 0, 2).reshape(N_IMAGES, -1)
+        shells = shells[:, (shells <= REACH_A).any(axis=0)]
         for profile in (_radial_distribution(shells), _nearest(shells)):
             start, first, middle, third, end = profile
             parts += [(start + end) / 2, (first + third) / 2, middle, np.abs(start - end)]
@@ -71,14 +72,13 @@ def path_descriptor(crystal: Crystal, distances_a: FloatArray) -> FloatArray:
 
 def _radial_distribution(shells_a: FloatArray) -> FloatArray:
     """(5, centres): atoms per Gaussian shell around each image."""
-    result = np.zeros((N_IMAGES, len(_CENTRES_A)))
-    image, column = np.nonzero(shells_a <= REACH_A)
-    gap = (shells_a[image, column][:, None] - _CENTRES_A) / _WIDTH_A
-    np.add.at(result, image, np.exp(-(gap**2)))
-    return result
+    gap = (shells_a[:, :, None] - _CENTRES_A) / _WIDTH_A
+    shell: FloatArray = np.exp(-(gap**2))
+    return np.where(shells_a[:, :, None] <= REACH_A, shell, 0.0).sum(axis=1)
 
 
 def _nearest(shells_a: FloatArray) -> FloatArray:
     """(5, 2): the two shortest distances of each image, REACH_A where there is none."""
-    padded = np.pad(shells_a, ((0, 0), (0, _NEAREST)), constant_values=REACH_A)
-    return np.minimum(np.sort(padded, axis=1)[:, :_NEAREST], REACH_A)
+    none = np.full((N_IMAGES, _NEAREST), REACH_A)
+    nearest: FloatArray = np.sort(np.concatenate([shells_a, none], axis=1), axis=1)[:, :_NEAREST]
+    return np.minimum(nearest, REACH_A)

@@ -17,7 +17,7 @@ SHELL_TOLERANCE_A = 1e-3
 PUBLISHED_MIN_A = 0.15
 """The published graphs pass over pairs closer than this."""
 _FIRST_RADIUS_A = 4.5
-_LAST_RADIUS_A = 40.0
+_LAST_RADIUS_A = 16.0
 
 
 def nearest_neighbours(
@@ -29,7 +29,7 @@ def nearest_neighbours(
         ``i`` (m,), ``j`` (m,) atom indices and ``image`` (m, 3) of j, one row per neighbour of i.
 
     Raises:
-        PathwayError: ``bad_graph`` where an atom has fewer than k neighbours within 40 Å.
+        PathwayError: ``bad_graph`` where an atom has fewer than k neighbours within 16 Å.
     """
     cart = np.dot(crystal.frac, measuring_cell(crystal.lattice, shell))
     n = len(crystal)
@@ -69,13 +69,14 @@ def _distances(
     gives the same graph: one product per image, then the sum of squares of the three differences.
     ``cart`` may come from the rounded cell while the images are shifted by the exact one.
     """
-    base = int(np.abs(image).max(initial=0)) + 1
-    span = 2 * base + 1
-    code = ((image[:, 0] + base) * span + image[:, 1] + base) * span + image[:, 2] + base
-    codes, inverse = np.unique(code, return_inverse=True)
-    shifts = np.stack([codes // span**2, codes // span % span, codes % span], axis=1) - base
-    shift_cart = np.array([np.dot(shift.astype(float), lattice) for shift in shifts])
-    squares = ((shift_cart[inverse] + cart[j]) - cart[i]) ** 2
+    reach = int(np.abs(image).max(initial=0))
+    span = 2 * reach + 1
+    code = ((image[:, 0] + reach) * span + image[:, 1] + reach) * span + image[:, 2] + reach
+    shift_cart = np.zeros((span**3, 3))
+    for present in np.flatnonzero(np.bincount(code)).tolist():
+        shift = np.array([present // span**2, present // span % span, present % span]) - reach
+        shift_cart[present] = np.dot(shift.astype(float), lattice)
+    squares = ((shift_cart[code] + cart[j]) - cart[i]) ** 2
     return np.asarray(np.sum(squares, axis=-1) ** 0.5)
 
 

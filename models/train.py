@@ -27,11 +27,11 @@ _PREDICT_COST = 400_000
 class FitSettings:
     """How one network is trained."""
 
-    epochs: int = 40
+    epochs: int = 60
     batch_size: int = 16
     learning_rate: float = 2e-3
     """Peak of the one-cycle schedule."""
-    weight_decay: float = 1e-2
+    weight_decay: float = 5e-2
     warmup: float = 0.15
     """Share of the steps in which the rate rises."""
     noise_a: float = 0.02

@@ -5,9 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import os
-import subprocess
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -140,25 +138,6 @@ def make_result(
     }
     candidate = Candidate(material_id, ion, crystal, info)
     return MaterialResult(material_id, ion, candidate, network, hops, failures)
-
-
-@pytest.fixture
-def screen(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Runs the program in a process of its own, in a folder of its own."""
-
-    def call(*arguments: object, **options: object) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "screen.cli", *map(str, arguments)],
-            capture_output=True,
-            text=True,
-            cwd=tmp_path,
-            env=environment(),
-            timeout=120,
-            check=False,
-            **options,  # type: ignore[call-overload]
-        )
-
-    return call
 
 
 def environment() -> dict[str, str]:

@@ -1,0 +1,138 @@
+"""Whatever stops a run, and however often: the same command ends with the same rows."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from screen.cli import main
+from screen.reader import open_reader
+from screen.store import Store
+from tests.screen.conftest import environment, write_structures
+
+COPIES = 150
+TABLES = {
+    "materials": "* exclude (fetched_at)",
+    "hops": "*",
+    "predictions": "* exclude (predicted_at)",
+    "material_ranking": "* exclude (ranked_at)",
+    "failures": "* exclude (failed_at)",
+    "campaign_materials": "* exclude (written_at)",
+}
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Rocksalts and spinels, and among them two that cannot be read."""
+    path = write_structures(
+        tmp_path_factory.mktemp("source") / "s.jsonl", ["MgO", "MgAl2O4"], COPIES
+    )
+    lines = path.read_text().splitlines()
+    lines.insert(3, '{"material_id": "bad-1", "structure": 7}')
+    lines.append('{"material_id": "bad-2", "structure": {}}')
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def command(source: Path, model: Path, db: Path, engine: str) -> list[str]:
+    arguments = ["run", "--chemsys", "Mg-*", "--source", source, "--model", model, "--db", db]
+    return [*map(str, arguments), "--engine", engine, "--num-cpus", "1", "--num-gpus", "0"]
+
+
+def content(db: Path) -> dict[str, list[dict[str, Any]]]:
+    with open_reader(db) as reader:
+        return {
+            table: reader.records(f"select {columns} from {table} order by all")
+            for table, columns in TABLES.items()
+        }
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(
+    source: Path, tiny_model: Path, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, list[dict[str, Any]]]:
+    """The rows of a run that nothing stopped."""
+    db = tmp_path_factory.mktemp("whole") / "x.duckdb"
+    assert main(command(source, tiny_model, db, "inline")) == 0
+    return content(db)
+
+
+def start_and_stop(arguments: list[str], db: Path, number: signal.Signals, commits: int) -> str:
+    """Start a run and stop it with a signal once it has committed so many times; its stderr."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "screen.cli", *arguments],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(),
+    )
+    live, log = db.with_name(f"{db.name}.live"), db.with_name(f"{db.name}.wal")
+    deadline = time.monotonic() + 100
+    sizes: set[int] = set()
+    while len(sizes) <= commits and process.poll() is None and time.monotonic() < deadline:
+        if (live / "campaign_materials.parquet").exists() and log.exists():
+            sizes.add(log.stat().st_size)
+        time.sleep(0.002)
+    process.send_signal(number)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == (130 if number == signal.SIGTERM else -number), said
+    return said
+
+
+def n_done(db: Path) -> int:
+    with Store.open(db) as store:
+        (campaign_id,) = store.campaign_ids()
+        return len(store.done(campaign_id))
+
+
+def test_stopped_again_and_again(
+    source: Path,
+    tiny_model: Path,
+    tmp_path: Path,
+    uninterrupted: dict[str, list[dict[str, Any]]],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    db = tmp_path / "x.duckdb"
+    arguments = command(source, tiny_model, db, "inline")
+    start_and_stop(arguments, db, signal.SIGKILL, commits=0)
+    counts = [n_done(db)]
+    said = start_and_stop(arguments, db, signal.SIGTERM, commits=1)
+    counts.append(n_done(db))
+    assert f"interrupted: {counts[-1]} candidates are in {db}; the same command" in said
+    assert not db.with_name("x.duckdb.live").exists()
+    start_and_stop(arguments, db, signal.SIGKILL, commits=1)
+    counts.append(n_done(db))
+    assert 0 <= counts[0] < counts[1] < counts[2] < 2 * COPIES + 2
+
+    capsys.readouterr()
+    assert main(arguments) == 0
+    assert f"({counts[2]} of them done before)" in capsys.readouterr().out
+    assert content(db) == uninterrupted
+
+
+def test_killed_on_ray_and_finished_inline(
+    source: Path,
+    tiny_model: Path,
+    tmp_path: Path,
+    uninterrupted: dict[str, list[dict[str, Any]]],
+) -> None:
+    db = tmp_path / "x.duckdb"
+    start_and_stop(command(source, tiny_model, db, "ray"), db, signal.SIGKILL, commits=1)
+    assert 0 < n_done(db) < 2 * COPIES + 2
+    assert main(command(source, tiny_model, db, "inline")) == 0
+    found = content(db)
+    assert found.keys() == uninterrupted.keys()
+    for table, rows in uninterrupted.items():
+        assert len(found[table]) == len(rows)
+        for row, wanted in zip(found[table], rows, strict=True):
+            assert row == {
+                # Batches differ between the engines, and with them the last digits.
+                key: pytest.approx(value, rel=1e-4) if isinstance(value, float) else value
+                for key, value in wanted.items()
+            }
