@@ -27,6 +27,7 @@ def run(
         candidates: Pulled lazily, as room comes free. A ``Failure`` of the source passes straight
             through as a ``MaterialResult`` without candidate.
         write: Takes 1 to 64 materials; called at least every two seconds while any are finished.
+            If interrupted it may be given the same ones again.
         settings: What to do and on which machines.
         progress: Called with the counters a few times per second, and at the end.
         predictor_factory: Makes the predictor (``graph_settings`` and ``predict``) in each worker;

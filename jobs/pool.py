@@ -117,14 +117,21 @@ class Pool(Generic[T]):
             Exception: what a worker's ``start`` raised, such as a model that cannot be read.
         """
         import ray
-        from ray.exceptions import ObjectLostError, RayActorError, RayTaskError
+        from ray.exceptions import (
+            NodeDiedError,
+            ObjectLostError,
+            OutOfMemoryError,
+            RayActorError,
+            RayTaskError,
+            WorkerCrashedError,
+        )
 
         call = self._calls.pop(reference, None)
         if call is None:  # its worker died, and with it everything it held
             return []
         try:
             value = ray.get(reference)
-        except RayActorError as error:
+        except (RayActorError, WorkerCrashedError, OutOfMemoryError, NodeDiedError) as error:
             outcomes = self._replace(call.lane, error)
         except Exception as error:
             cause = error.cause if isinstance(error, RayTaskError) else error

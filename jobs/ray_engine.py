@@ -77,6 +77,8 @@ class _Open:
     prepared: Prepared | None = None
     answers: dict[int, Prediction | Refusal] = field(default_factory=dict)
     """By position in ``prepared.ready``."""
+    chunk: Any = None
+    """Reference of the list that its graphs are in now."""
     tries: int = 0
 
 
@@ -220,7 +222,7 @@ class _Engine:
         index = 0
         for (key, _), prepared in zip(outcome.items, outcome.value, strict=True):
             material = self._open[key]
-            material.prepared = prepared
+            material.prepared, material.chunk = prepared, chunk
             if material.tries == 0:
                 self._sink.count(hops=len(prepared.network.hops) if prepared.network else 0)
             for position, ready in enumerate(prepared.ready):
@@ -248,18 +250,16 @@ class _Engine:
 
     def _prepare_again(self, lost: Unanswered[_Graph]) -> None:
         """The object store lost graphs, with a node or under pressure: make them again."""
-        for key in dict.fromkeys(graph.material for graph in lost.items):
-            material = self._open.get(key)
-            if material is None or material.prepared is None:
-                continue  # finished meanwhile, or being made again
-            if material.tries < _MAX_TRIES:
+        for graph in lost.items:
+            material = self._open.get(graph.material)
+            if material is None or material.chunk is not graph.chunk:
+                continue  # finished meanwhile, or made again already
+            if material.tries == _MAX_TRIES:
+                self._take_answer(graph, Refusal(lost.reason, lost.detail))
+            else:
                 material.tries += 1
-                material.prepared = None
-                self._features.submit([(key, material.candidate)])
-                continue
-            for graph in lost.items:
-                if graph.material == key:
-                    self._take_answer(graph, Refusal(lost.reason, lost.detail))
+                material.prepared = material.chunk = None
+                self._features.submit([(graph.material, material.candidate)])
 
     def _finish_if_done(self, key: int) -> None:
         material = self._open[key]

@@ -17,8 +17,9 @@ _REPORT_S = 0.25
 class Sink:
     """Batches finished materials by number and by time; a context that writes the rest at its end.
 
-    The rest is written also when the run breaks off, unless it is ``write`` that broke: a store
-    that has just failed (a full disk) is not asked again.
+    The rest is written also when the run breaks off, unless it is ``write`` that raised: a store
+    that has just failed (a full disk) is not asked again. One that was interrupted is, with the
+    same batch, so ``write`` must bear a material twice.
     """
 
     def __init__(
@@ -90,8 +91,11 @@ class Sink:
         if batch:
             try:
                 self._write(batch)
-            except BaseException:
+            except Exception:
                 self._write_failed = True
+                raise
+            except BaseException:  # interrupted: not known to be stored, and twice does no harm
+                self._finished = batch + self._finished
                 raise
             self._counts = replace(self._counts, written=self._counts.written + len(batch))
         self._written_at = self._clock()

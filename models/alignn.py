@@ -164,13 +164,20 @@ class EdgeGatedGraphConv(nn.Module):
             edge_weight: (rows, 1), likewise.
             edges_needed: False returns ``edges`` as they are where nobody reads them.
         """
-        logits = self.edge_gate(edges) + layout.pair(self.src_gate(nodes), self.dst_gate(nodes))
-        total, norm = layout.aggregate(torch.sigmoid(logits), self.dst_update(nodes))
+        logits = layout.add_pair(self.edge_gate(edges), self.src_gate(nodes), self.dst_gate(nodes))
+        total, norm = layout.aggregate(logits, self.dst_update(nodes))
         gathered = self.src_update(nodes) + total / (norm + _GATE_EPSILON)
-        new_nodes = nodes + nn.functional.silu(self.bn_nodes(gathered, node_weight))
+        new_nodes = _add_activated(nodes, self.bn_nodes(gathered, node_weight))
         if not edges_needed:
             return new_nodes, edges
-        return new_nodes, edges + nn.functional.silu(self.bn_edges(logits, edge_weight))
+        return new_nodes, _add_activated(edges, self.bn_edges(logits, edge_weight))
+
+
+def _add_activated(x: Tensor, normalised: Tensor) -> Tensor:
+    """``x`` plus SiLU of the other, in the other's place where no gradient needs it."""
+    if torch.is_grad_enabled():
+        return x + nn.functional.silu(normalised)
+    return nn.functional.silu(normalised, inplace=True).add_(x)
 
 
 class ALIGNNConv(nn.Module):

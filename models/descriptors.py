@@ -74,7 +74,9 @@ def _radial_distribution(shells_a: FloatArray) -> FloatArray:
     """(5, centres): atoms per Gaussian shell around each image."""
     gap = (shells_a[:, :, None] - _CENTRES_A) / _WIDTH_A
     shell: FloatArray = np.exp(-(gap**2))
-    return np.where(shells_a[:, :, None] <= REACH_A, shell, 0.0).sum(axis=1)
+    shell[shells_a > REACH_A] = 0.0
+    total: FloatArray = shell.sum(axis=1)
+    return total
 
 
 def _nearest(shells_a: FloatArray) -> FloatArray:

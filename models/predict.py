@@ -13,6 +13,7 @@ from models import checkpoint
 from models.batch import collate, split_by_cost
 from models.calibration import features
 from models.graph import BandGraph, GraphSettings, build_graph
+from models.precision import route_matmuls
 from pathways.types import Band, FloatArray
 
 _BATCH_COST = {"cpu": 60_000, "cuda": 6_000_000}
@@ -46,6 +47,8 @@ class Predictor:
         self.ensemble = ensemble
         self.model_id = model_id
         self.device = torch.device(device)
+        if self.device.type == "cpu":
+            route_matmuls()
 
     @classmethod
     def load(cls, name_or_path: str | Path = "model3", device: str = "cpu") -> Predictor:

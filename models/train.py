@@ -92,7 +92,9 @@ def fit(
     parts = {"network": network, "averaged": averaged, "optimizer": optimizer, "schedule": schedule}
     first = _load_state(state_file, parts, settings, config)
     for epoch in range(first, settings.epochs):
+        # Every epoch has its own numbers, so that a restart draws what an unbroken run draws.
         generator = torch.Generator().manual_seed(settings.seed * 100_003 + epoch)
+        torch.manual_seed(settings.seed * 100_003 + epoch)
         order = torch.randperm(len(graphs), generator=generator).tolist()
         network.train()
         losses = []

@@ -169,20 +169,25 @@ class _Writer:
         self._interrupts = interrupts
         self._notice = notice
         self._snapshots = True
+        self._is_first = True
 
     def __call__(self, results: list[MaterialResult]) -> None:
         with self._interrupts.held():
             self._store.write(*self._keys, results)
-            self.snapshot()
+            self.snapshot(now=self._is_first)
+            self._is_first = False
 
-    def snapshot(self) -> None:
-        """Take a snapshot if one is due. A run does not end for want of one."""
+    def snapshot(self, now: bool = False) -> None:
+        """Take a snapshot, now or if one is due. A run does not end for want of one."""
         import duckdb
 
         if not self._snapshots:
             return
         try:
-            self._store.snapshots.tick()
+            if now:
+                self._store.snapshots.take()
+            else:
+                self._store.snapshots.tick()
         except (OSError, duckdb.Error) as error:
             self._snapshots = False
             if self._notice is not None:

@@ -7,6 +7,7 @@ import csv
 import json
 import math
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from datetime import date, datetime, timedelta
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from rich.console import Console
 
-_PIPE_WIDTH = 200
-"""Characters per line where stdout is no terminal, so that nothing is cut to 80."""
+_MOST_CHARACTERS = 80
+"""Of a cell in a table for people; files and the other formats have all of it."""
 
 
 def stderr() -> Console:
@@ -67,25 +68,33 @@ def print_json(document: Any) -> None:
 def print_table(
     columns: Sequence[str], rows: Iterable[Sequence[Any]], right: Iterable[str] = ()
 ) -> None:
-    """A table for people on stdout.
+    """A table for people on stdout; a block of lines per row where it is wider than the terminal.
 
     Args:
         columns: headings.
         rows: cells, already text or shown as ``cell`` does.
         right: headings of the columns that are set flush right.
     """
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
+    cells = [[cell(value) for value in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(columns, *cells, strict=True)]
+    is_right = [column in set(right) for column in columns]
 
-    console = Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH)
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    right = set(right)
-    for column in columns:
-        table.add_column(column, justify="right" if column in right else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(cell(value)) for value in row))
-    console.print(table)
+    def line(words: Sequence[str]) -> str:
+        padded = [
+            word.rjust(width) if flush else word.ljust(width)
+            for word, width, flush in zip(words, widths, is_right, strict=True)
+        ]
+        return "  ".join(padded).rstrip()
+
+    if sys.stdout.isatty() and sum(widths) + 2 * len(widths) > shutil.get_terminal_size().columns:
+        longest = max(map(len, columns))
+        blocks = (
+            "\n".join(f"{name:{longest}}  {word}" for name, word in zip(columns, row, strict=True))
+            for row in cells
+        )
+        print("\n\n".join(blocks))
+        return
+    print("\n".join(line(words) for words in [columns, *cells]))
 
 
 def cell(value: Any) -> str:
@@ -94,9 +103,9 @@ def cell(value: Any) -> str:
         return "–"
     if isinstance(value, float):
         return f"{value:.3f}" if math.isfinite(value) else "–"
-    if isinstance(value, list | tuple | dict):
-        return json.dumps(plain(value))
-    return str(value)
+    text = json.dumps(plain(value)) if isinstance(value, list | tuple | dict) else str(value)
+    text = " ".join(text.split())
+    return text if len(text) <= _MOST_CHARACTERS else f"{text[: _MOST_CHARACTERS - 1]}…"
 
 
 def write_csv(table: pa.Table, file: IO[str]) -> None:

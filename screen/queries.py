@@ -65,22 +65,24 @@ def campaigns(reader: Reader) -> list[Record]:
         from campaigns left join campaign_materials using (campaign_id)
         group by all order by started desc, campaign_id desc"""
     )
-    return [_with_counts(reader, campaign) for campaign in found]
+    # Of those that have not ended, one is running at most: a single process can write.
+    open_ones = [campaign for campaign in found if campaign["finished"] is None]
+    running = None
+    if open_ones and reader.snapshot_age_s is not None:
+        running = max(open_ones, key=lambda one: one["last_written"] or one["started"])
+    return [_with_counts(reader, campaign, campaign is running) for campaign in found]
 
 
-def _with_counts(reader: Reader, campaign: Record) -> Record:
+def _with_counts(reader: Reader, campaign: Record, is_running: bool) -> Record:
     funnel = reader.funnel(campaign["campaign_id"])
     expected, finished = campaign["expected"], campaign["finished"] is not None
-    if finished:
-        state = "finished"
-    else:
-        state = "running" if reader.snapshot_age_s is not None else "interrupted"
+    state = "finished" if finished else "running" if is_running else "interrupted"
     left = None if expected is None else max(0, expected - funnel.source)
     return {
         **campaign,
         "state": state,
         **funnel.record(),
-        "bands_per_s": _rate(reader, campaign) if state == "running" else None,
+        "bands_per_s": _rate(reader, campaign) if is_running else None,
         "remaining": 0 if finished else left,
     }
 

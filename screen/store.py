@@ -28,9 +28,11 @@ LOCK_PATIENCE_S = 3.0
 """How long a writer waits for readers, which hold the database only while they answer."""
 
 _CLEAR = (
+    # A hop that is no longer there, or is another one under the same sites: the crystal changed.
     """create or replace temp table gone as
-    select hop_id, material_id, ion from hops
-    semi join arrived using (material_id, ion) anti join new_hops using (hop_id)""",
+    select hop_id, old.material_id, old.ion
+    from hops old semi join arrived using (material_id, ion) left join new_hops new using (hop_id)
+    where new.hop_id is null or abs(new.length_a - old.length_a) > 0.001""",
     "delete from hops where hop_id in (select hop_id from gone)",
     "delete from predictions where hop_id in (select hop_id from gone)",
     # Another model's ranking that rests on a hop that is gone no longer holds.
@@ -89,7 +91,8 @@ class Store:
 
     def close(self) -> None:
         """Let go of the file; what other processes read while it was held is removed after."""
-        self._con.close()
+        with translated(self.path):
+            self._con.close()
         self.snapshots.remove()
 
     def campaign_ids(self) -> list[str]:

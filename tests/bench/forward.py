@@ -27,6 +27,7 @@ def run(repeats: int = 3) -> list[Figure]:
         ours, theirs = measured["ours_ms"], measured.get("dgl_ms")
         note = f"{measured['n_atoms']} atoms, {measured['n_edges']} edges"
         if theirs:
+            note += f"; peer with our route for products: {measured['dgl_routed_ms']:.0f} ms"
             note += f"; outputs differ by {measured['difference']:.1e} of {measured['output']:.3g}"
         else:
             note += f"; peer: {measured['lacking']}"

@@ -74,6 +74,22 @@ def test_a_store_that_failed_is_not_asked_again() -> None:
     assert sink.progress.written == 0
 
 
+def test_a_write_that_was_interrupted_is_tried_again() -> None:
+    written: list[list[str]] = []
+    interrupts = [KeyboardInterrupt()]
+
+    def write(batch: list[MaterialResult]) -> None:
+        if interrupts:
+            raise interrupts.pop()
+        written.append([material.material_id for material in batch])
+
+    sink = Sink(write, clock=Clock())
+    with pytest.raises(KeyboardInterrupt):
+        breaks_off(sink)
+    assert written == [["0"]]
+    assert sink.progress.written == 1
+
+
 def test_counts_and_reports() -> None:
     clock, seen = Clock(), []
     with Sink(lambda batch: None, seen.append, clock) as sink:

@@ -89,18 +89,18 @@ def test_training_learns_and_restarts(bands: list[Band], tmp_path: Path) -> None
     graphs = [build_graph(band, SETTINGS) for band in bands]
     em_ev = np.array([band.length_a / 8 for band in bands])
     config = BarrierConfig(TrunkConfig(1, 1, width=16, embedding=8), head=(16,), dropout=0.1)
-    settings = FitSettings(epochs=40, batch_size=4, learning_rate=5e-3, ema_decay=0.9)
+    settings = FitSettings(epochs=24, batch_size=4, learning_rate=5e-3, ema_decay=0.9)
     losses: list[float] = []
     straight = fit(config, graphs, em_ev, settings, on_epoch=lambda _, loss: losses.append(loss))
     assert np.mean(losses[-5:]) < 0.5 * np.mean(losses[:5])
     error = np.abs(predict_targets(straight, graphs) - to_target(torch.tensor(em_ev)).numpy())
-    assert error.mean() < 0.15
+    assert error.mean() < 0.2
 
     class StopError(Exception):
         pass
 
     def stop(epoch: int, _: float) -> None:
-        if epoch == 17:
+        if epoch == 12:
             raise StopError
 
     state = tmp_path / "member.state"
@@ -111,7 +111,7 @@ def test_training_learns_and_restarts(bands: list[Band], tmp_path: Path) -> None
     continued = fit(
         config, graphs, em_ev, settings, state_file=state, on_epoch=lambda e, _: epochs.append(e)
     )
-    assert epochs[0] == 16
+    assert epochs[0] == 11
     for (name, one), other in zip(
         straight.state_dict().items(), continued.state_dict().values(), strict=True
     ):

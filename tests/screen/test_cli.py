@@ -8,7 +8,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -274,10 +274,10 @@ def test_sql_only_reads_the_database(
 
 
 @pytest.fixture
-def config(tmp_path: Path) -> Iterator[Path]:
+def config(tmp_path: Path) -> Path:
     path = tmp_path / "run.toml"
     path.write_text('chemsys = ["Mg-?"]\nlimit = 1\n[hops]\nmin_clearance_a = 0.6\n')
-    yield path
+    return path
 
 
 def test_config_file_under_the_command_line(screen: Screen, config: Path) -> None:

@@ -16,7 +16,9 @@ from screen.reader import open_reader
 from screen.store import Store
 from tests.screen.conftest import environment, write_structures
 
-COPIES = 150
+COPIES = 100
+DEADLINE_S = 500
+"""Nothing takes long by itself, but machines that run tests can be busy."""
 TABLES = {
     "materials": "* exclude (fetched_at)",
     "hops": "*",
@@ -73,14 +75,14 @@ def start_and_stop(arguments: list[str], db: Path, number: signal.Signals, commi
         env=environment(),
     )
     live, log = db.with_name(f"{db.name}.live"), db.with_name(f"{db.name}.wal")
-    deadline = time.monotonic() + 100
+    deadline = time.monotonic() + DEADLINE_S
     sizes: set[int] = set()
     while len(sizes) <= commits and process.poll() is None and time.monotonic() < deadline:
         if (live / "campaign_materials.parquet").exists() and log.exists():
             sizes.add(log.stat().st_size)
         time.sleep(0.002)
     process.send_signal(number)
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=DEADLINE_S)
     assert process.returncode == (130 if number == signal.SIGTERM else -number), said
     return said
 
@@ -122,15 +124,20 @@ def test_killed_on_ray_and_finished_inline(
     tmp_path: Path,
     uninterrupted: dict[str, list[dict[str, Any]]],
 ) -> None:
-    db = tmp_path / "x.duckdb"
-    start_and_stop(command(source, tiny_model, db, "ray"), db, signal.SIGKILL, commits=1)
-    assert 0 < n_done(db) < 2 * COPIES + 2
-    assert main(command(source, tiny_model, db, "inline")) == 0
+    db, limit = tmp_path / "x.duckdb", ["--limit", "90"]
+    start_and_stop([*command(source, tiny_model, db, "ray"), *limit], db, signal.SIGKILL, commits=1)
+    assert 0 < n_done(db) < 91
+    assert main([*command(source, tiny_model, db, "inline"), *limit]) == 0
+    assert n_done(db) == 91  # and one that cannot be read
     found = content(db)
-    assert found.keys() == uninterrupted.keys()
+    wanted_ids = {row["material_id"] for row in found["campaign_materials"]}
     for table, rows in uninterrupted.items():
-        assert len(found[table]) == len(rows)
-        for row, wanted in zip(found[table], rows, strict=True):
+        expected = [
+            row
+            for row in rows
+            if row.get("material_id", str(row.get("hop_id")).partition(":")[0]) in wanted_ids
+        ]
+        for row, wanted in zip(found[table], expected, strict=True):
             assert row == {
                 # Batches differ between the engines, and with them the last digits.
                 key: pytest.approx(value, rel=1e-4) if isinstance(value, float) else value

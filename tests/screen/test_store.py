@@ -157,6 +157,26 @@ def test_a_second_write_replaces_all_of_a_material(store: Store, path: Path) -> 
     assert ranked == {("LiFePO4", "m@1"), ("MgO", "m@1"), ("MgO", "m@2")}
 
 
+def test_a_changed_crystal_ends_what_other_models_said(store: Store, path: Path) -> None:
+    result = make_result("MgO")
+    (scored,) = result.hops
+    longer = replace(scored.hop, length_a=scored.hop.length_a * 1.01)
+    assert result.network is not None
+    changed = replace(
+        result,
+        network=replace(result.network, hops=(longer,)),
+        hops=(replace(scored, hop=longer),),
+    )
+    store.write("c1", "m@1", [result])
+    store.write("c1", "m@2", [result])
+    store.write("c2", "m@2", [changed])
+    store.close()
+    found = content(path)
+    assert [row["length_a"] for row in found["hops"]] == [longer.length_a]
+    assert [row["model_id"] for row in found["predictions"]] == ["m@2"]
+    assert [row["model_id"] for row in found["material_ranking"]] == ["m@2"]
+
+
 def test_a_refused_material_keeps_nothing(store: Store, path: Path) -> None:
     good = make_result("MgO")
     refused = replace(
@@ -399,16 +419,14 @@ def test_held_by_another_process(
     assert not live_folder(path).exists()
 
 
-def write_until_full(store: Store, result: MaterialResult) -> int:
-    """How many materials fit before a write fails."""
+def write_until_full(store: Store, result: MaterialResult) -> tuple[int, UserError]:
+    """How many materials fit before a write fails, and what it says."""
     for written in range(0, 100_000, 500):
         batch = [replace(result, material_id=f"{written}-{i}") for i in range(500)]
         try:
             store.write("c1", "m@1", batch)
         except UserError as error:
-            assert error.exit_code == FAILED
-            assert "the same command: it resumes" in str(error)
-            return written
+            return written, error
     raise AssertionError("the disk never filled")
 
 
@@ -416,9 +434,11 @@ def test_no_room_left(store: Store) -> None:
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (2_000_000, limits[1]))
     try:
-        written = write_until_full(store, make_result("MgO"))
+        written, error = write_until_full(store, make_result("MgO"))
         store.close()
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert error.exit_code == FAILED
+    assert "the same command: it resumes" in str(error)
     with Store.open(store.path) as again:
         assert len(again.done("c1")) == written > 0
