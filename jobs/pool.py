@@ -150,8 +150,9 @@ class Pool(Generic[T]):
             self._ready_at = time.monotonic()
         elif time.monotonic() - self._ready_at > START_TIMEOUT_S:
             raise EngineError(
-                f"no {self._name} worker has started within {START_TIMEOUT_S:g} s: the cluster has "
-                "no free CPUs or GPUs for it; wait, or ask for fewer (num_cpus, num_gpus)"
+                f"no {self._name} worker has been up for {START_TIMEOUT_S:g} s: Ray has no free "
+                "CPUs or GPUs for it, or has itself died; try again, or ask for fewer (num_cpus, "
+                "num_gpus)"
             )
 
     def stop(self) -> None:

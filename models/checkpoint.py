@@ -166,6 +166,8 @@ def save(ensemble: Ensemble, card: dict[str, Any], folder: Path) -> None:
         for key, value in member.state_dict().items()
     }
     save_file(weights, temporary / _WEIGHTS)
+    # It comes readable by its owner alone, but models are shared like the JSON beside them.
+    (temporary / _WEIGHTS).chmod((temporary.stat().st_mode | 0o200) & 0o666)
     (temporary / _CONFIG).write_text(json.dumps(config, indent=1) + "\n")
     (temporary / _CARD).write_text(json.dumps(card, indent=1) + "\n")
     if folder.exists():

@@ -110,7 +110,7 @@ def test_pool_without_a_worker_for_minutes_ends(
     pool = squares(1)
     pool.check()
     monkeypatch.setattr("jobs.pool.START_TIMEOUT_S", -1.0)
-    with pytest.raises(EngineError, match="no square worker has started"):
+    with pytest.raises(EngineError, match="no square worker has been up"):
         pool.check()
     assert drain(pool) == ([], [])
     pool.check()
