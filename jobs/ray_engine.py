@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import time
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -35,6 +36,9 @@ from models.graph import GraphSettings
 from models.predict import Prediction
 
 _WAIT_S = 0.2
+_GATHER_S = 0.05
+"""An idle model worker is given less than a batch this often, divided among all of them: a call
+costs the driver a millisecond or two, whatever it carries."""
 _MAX_TRIES = 3
 """How often a material's graphs are made again when the object store loses them."""
 
@@ -111,6 +115,8 @@ class _Engine:
         self._settings = settings
         self._batch_cost = settings.batch_cost or BATCH_COST[plan.device]
         self._max_waiting = 2 * plan.model_workers * self._batch_cost
+        self._gather_s = _GATHER_S / plan.model_workers
+        self._sent_at = 0.0
         self._graph_settings: GraphSettings | None = None
         self._open: dict[int, _Open] = {}
         self._waiting: deque[_Graph] = deque()
@@ -141,7 +147,9 @@ class _Engine:
             more = self._take_chunk()
             self._send_batches()
             waiting_for = self._features.references + self._models.references
-            done, _ = ray.wait(waiting_for, num_returns=1, timeout=0 if more else _WAIT_S)
+            gathering = bool(self._waiting) and self._models.has_idle
+            timeout_s = 0.0 if more else self._gather_s if gathering else _WAIT_S
+            done, _ = ray.wait(waiting_for, num_returns=1, timeout=timeout_s)
             for reference in done:
                 self._collect(reference)
             self._features.check()
@@ -176,14 +184,18 @@ class _Engine:
         )
 
     def _send_batches(self) -> None:
-        """Full batches where there is room for them; any batch to a worker that has nothing."""
+        """Full batches where there is room for them; now and then less to a worker that is idle."""
         while self._waiting and self._models.has_room:
-            if self._waiting_cost < self._batch_cost and not self._models.has_idle:
+            now = time.monotonic()
+            if self._waiting_cost < self._batch_cost and not (
+                self._models.has_idle and now - self._sent_at >= self._gather_s
+            ):
                 return
             batch = next(batches([graph.cost for graph in self._waiting], self._batch_cost))
             graphs = [self._waiting.popleft() for _ in batch]
             self._waiting_cost -= sum(graph.cost for graph in graphs)
             self._models.submit(graphs)
+            self._sent_at = now
 
     def _send_candidates(self, actor: Any, chunk: Sequence[tuple[int, Candidate]]) -> Sequence[Any]:
         # Arrays only: what the source knows besides can be larger than the crystal.

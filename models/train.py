@@ -65,7 +65,8 @@ def fit(
         config: sizes of the network.
         graphs: one per band.
         em_ev: (n,) barriers, eV; their scale is fitted here, on these bands alone.
-        settings: schedule and seed. The same seed, data and thread count give the same weights.
+        settings: schedule and seed. The same seed and data give the same weights on one
+            CPU thread; more threads add up in changing order.
         device: where to train.
         state_file: where the state is saved every few epochs; an existing one is continued.
         on_epoch: called with the finished epoch (from 1) and its mean loss.
@@ -82,35 +83,23 @@ def fit(
     optimizer = torch.optim.AdamW(
         network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
     )
-    steps = math.ceil(len(graphs) / settings.batch_size)
+    total = math.ceil(len(graphs) / settings.batch_size) * settings.epochs
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer,
-        settings.learning_rate,
-        total_steps=steps * settings.epochs,
-        pct_start=settings.warmup,
+        optimizer, settings.learning_rate, total_steps=total, pct_start=settings.warmup
     )
     parts = {"network": network, "averaged": averaged, "optimizer": optimizer, "schedule": schedule}
-    first = _load_state(state_file, parts, settings, config)
-    for epoch in range(first, settings.epochs):
+    for epoch in range(_load_state(state_file, parts, settings, config), settings.epochs):
         # Every epoch has its own numbers, so that a restart draws what an unbroken run draws.
-        generator = torch.Generator().manual_seed(settings.seed * 100_003 + epoch)
         torch.manual_seed(settings.seed * 100_003 + epoch)
-        order = torch.randperm(len(graphs), generator=generator).tolist()
+        order = torch.randperm(len(graphs)).tolist()
         network.train()
         losses = []
         for start in range(0, len(order), settings.batch_size):
             chosen = order[start : start + settings.batch_size]
-            batch = _shaken(
-                collate([graphs[i] for i in chosen], device), settings.noise_a, generator
-            )
-            loss = nn.functional.l1_loss(network(batch), targets[chosen]) / network.target_std
-            optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            nn.utils.clip_grad_norm_(network.parameters(), settings.gradient_clip)
-            optimizer.step()
+            batch = _shaken(collate([graphs[i] for i in chosen], device), settings.noise_a)
+            losses.append(_step(network, optimizer, batch, targets[chosen], settings))
             schedule.step()
             averaged.update_parameters(network)
-            losses.append(loss.item())
         if on_epoch is not None:
             on_epoch(epoch + 1, float(np.mean(losses)))
         if state_file is not None and (epoch + 1) % _SAVE_EVERY_EPOCHS == 0:
@@ -120,12 +109,25 @@ def fit(
     return final.eval()
 
 
-def _shaken(batch: GraphBatch, noise_a: float, generator: torch.Generator) -> GraphBatch:
+def _step(
+    network: BarrierNetwork,
+    optimizer: torch.optim.Optimizer,
+    batch: GraphBatch,
+    target: Tensor,
+    settings: FitSettings,
+) -> float:
+    """One step down the gradient; returns the loss, in spreads of the target."""
+    loss = nn.functional.l1_loss(network(batch), target) / network.target_std
+    optimizer.zero_grad()
+    loss.backward()  # type: ignore[no-untyped-call]
+    nn.utils.clip_grad_norm_(network.parameters(), settings.gradient_clip)
+    optimizer.step()
+    return float(loss)
+
+
+def _shaken(batch: GraphBatch, noise_a: float) -> GraphBatch:
     """The batch with every atom displaced a little; its edges stay."""
-    if noise_a == 0:
-        return batch
-    noise = torch.randn(len(batch.atoms), 3, generator=generator) * noise_a
-    noise = noise.to(batch.vector)
+    noise = (torch.randn(len(batch.atoms), 3) * noise_a).to(batch.vector)
     moved = batch.vector + noise[batch.edges.destination] - noise[batch.edges.source]
     return replace(batch, vector=moved)
 

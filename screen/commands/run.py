@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 Many = list[str] | None
 Option = typer.Option
+_HOW = ("config", "fresh", "dry_run", "as_json")
+"""Options that say how to run, not what: the others can stand in a TOML file too."""
 
 
 @command('screen run --chemsys "Mg-*" --db mg.duckdb')
@@ -62,23 +64,8 @@ def run(
 
     What is done is not done again: the same command goes on where it was interrupted.
     """
-    given = {
-        "chemsys": tuple(chemsys or ()),
-        "ion": ion,
-        "source": tuple(source or ()),
-        "db": db,
-        "model": model,
-        "limit": limit,
-        "max_ehull": max_ehull,
-        "max_sites": max_sites,
-        "max_elements": max_elements,
-        "max_hops": max_hops,
-        "cutoff": cutoff,
-        "engine": engine,
-        "ray_address": ray_address,
-        "num_cpus": num_cpus,
-        "num_gpus": num_gpus,
-    }
+    given = {name: value for name, value in locals().items() if name not in _HOW}
+    given |= {"chemsys": tuple(chemsys or ()), "source": tuple(source or ())}
     from screen.settings import run_options
 
     options = run_options(config, given)

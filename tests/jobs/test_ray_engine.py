@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -119,6 +120,7 @@ def test_pool_without_a_worker_for_minutes_ends(
 
 def test_lost_arguments_are_told_apart(cluster: Resources) -> None:
     import ray
+    from ray.exceptions import ObjectLostError
 
     class Owner:
         def put(self) -> list[Any]:
@@ -134,6 +136,9 @@ def test_lost_arguments_are_told_apart(cluster: Resources) -> None:
     owner = remote_owner.options(num_cpus=0).remote()
     (lost,) = ray.get(owner.put.remote())
     ray.kill(owner)
+    with contextlib.suppress(ObjectLostError):
+        while ray.get(lost):  # the news takes a moment
+            time.sleep(0.1)
     remote: Any = ray.remote(Worker)
     pool: Pool[int] = Pool(
         "lost", 1, lambda: remote.options(num_cpus=0).remote(), lambda a, _: [a.work.remote(lost)]

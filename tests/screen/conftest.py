@@ -5,8 +5,9 @@ from __future__ import annotations
 import functools
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +18,10 @@ from models.predict import Prediction
 from pathways.convert import crystal_from_structure
 from pathways.hops import HopSettings, enumerate_hops
 from pathways.types import Crystal
+from screen.reader import open_reader
+from screen.schema import TABLES
 from screen.sources.structure_json import structure_json
+from screen.store import Store
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -138,6 +142,49 @@ def make_result(
     }
     candidate = Candidate(material_id, ion, crystal, info)
     return MaterialResult(material_id, ion, candidate, network, hops, failures)
+
+
+TIMES = {
+    "fetched_at",
+    "predicted_at",
+    "ranked_at",
+    "failed_at",
+    "written_at",
+    "started",
+    "finished",
+}
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "campaign.duckdb"
+
+
+@pytest.fixture
+def store(path: Path) -> Iterator[Store]:
+    with Store.open(path) as opened:
+        begin(opened)
+        yield opened
+
+
+def begin(store: Store, campaign_id: str = "c1", model_id: str = "m@1") -> None:
+    store.begin_campaign(campaign_id, {"ion": "Li"}, "test", "1", model_id, expected=4)
+
+
+def content(path: Path) -> dict[str, list[dict[str, Any]]]:
+    """Every table without its times, in an order of its own."""
+    with open_reader(path) as reader:
+        return {
+            table: sorted(
+                (
+                    {key: value for key, value in row.items() if key not in TIMES}
+                    for row in reader.records(f"select * from {table}")
+                ),
+                key=repr,
+            )
+            for table in TABLES
+            if table != "schema_version"
+        }
 
 
 def environment() -> dict[str, str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +15,7 @@ import pytest
 
 from screen.cli import main
 from screen.reader import open_reader
+from screen.snapshots import live_folder
 from screen.store import Store
 from tests.screen.conftest import environment, write_structures
 
@@ -65,8 +68,9 @@ def uninterrupted(
     return content(db)
 
 
-def start_and_stop(arguments: list[str], db: Path, number: signal.Signals, commits: int) -> str:
-    """Start a run and stop it with a signal once it has committed so many times; its stderr."""
+def start_and_stop(arguments: list[str], db: Path, number: signal.Signals, batches: int) -> str:
+    """Start a run and stop it with a signal when it has begun, or written a batch; its stderr."""
+    shutil.rmtree(live_folder(db), ignore_errors=True)  # of the run that was killed before
     process = subprocess.Popen(
         [sys.executable, "-m", "screen.cli", *arguments],
         stdout=subprocess.DEVNULL,
@@ -74,12 +78,13 @@ def start_and_stop(arguments: list[str], db: Path, number: signal.Signals, commi
         text=True,
         env=environment(),
     )
-    live, log = db.with_name(f"{db.name}.live"), db.with_name(f"{db.name}.wal")
+    # The snapshots of the beginning and of the first batch.
+    snapshot = live_folder(db) / "campaign_materials.parquet"
     deadline = time.monotonic() + DEADLINE_S
-    sizes: set[int] = set()
-    while len(sizes) <= commits and process.poll() is None and time.monotonic() < deadline:
-        if (live / "campaign_materials.parquet").exists() and log.exists():
-            sizes.add(log.stat().st_size)
+    seen: set[int] = set()
+    while len(seen) <= batches and process.poll() is None and time.monotonic() < deadline:
+        with contextlib.suppress(FileNotFoundError):
+            seen.add(snapshot.stat().st_mtime_ns)
         time.sleep(0.002)
     process.send_signal(number)
     _, said = process.communicate(timeout=DEADLINE_S)
@@ -102,13 +107,13 @@ def test_stopped_again_and_again(
 ) -> None:
     db = tmp_path / "x.duckdb"
     arguments = command(source, tiny_model, db, "inline")
-    start_and_stop(arguments, db, signal.SIGKILL, commits=0)
+    start_and_stop(arguments, db, signal.SIGKILL, batches=0)
     counts = [n_done(db)]
-    said = start_and_stop(arguments, db, signal.SIGTERM, commits=1)
+    said = start_and_stop(arguments, db, signal.SIGTERM, batches=1)
     counts.append(n_done(db))
     assert f"interrupted: {counts[-1]} candidates are in {db}; the same command" in said
-    assert not db.with_name("x.duckdb.live").exists()
-    start_and_stop(arguments, db, signal.SIGKILL, commits=1)
+    assert not live_folder(db).exists()
+    start_and_stop(arguments, db, signal.SIGKILL, batches=1)
     counts.append(n_done(db))
     assert 0 <= counts[0] < counts[1] < counts[2] < 2 * COPIES + 2
 
@@ -125,7 +130,7 @@ def test_killed_on_ray_and_finished_inline(
     uninterrupted: dict[str, list[dict[str, Any]]],
 ) -> None:
     db, limit = tmp_path / "x.duckdb", ["--limit", "90"]
-    start_and_stop([*command(source, tiny_model, db, "ray"), *limit], db, signal.SIGKILL, commits=1)
+    start_and_stop([*command(source, tiny_model, db, "ray"), *limit], db, signal.SIGKILL, batches=1)
     assert 0 < n_done(db) < 91
     assert main([*command(source, tiny_model, db, "inline"), *limit]) == 0
     assert n_done(db) == 91  # and one that cannot be read
