@@ -33,8 +33,11 @@ def image_distances_a(crystal: Crystal) -> FloatArray:
     step = crystal.frac[None, :, :] - crystal.frac[:N_IMAGES, None, :]
     step -= np.round(step)
     grid = np.stack(np.meshgrid(*[(-1, 0, 1)] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
-    moved = (step @ crystal.lattice)[None] + (grid @ crystal.lattice)[:, None, None, :]
-    distances: FloatArray = np.sqrt(np.einsum("gijk,gijk->gij", moved, moved))
+    step, shift = step @ crystal.lattice, grid @ crystal.lattice
+    # |step + shift|^2 multiplied out: one small matrix product instead of 27 copies of all steps.
+    squares = (step**2).sum(axis=-1) + (shift**2).sum(axis=-1)[:, None, None]
+    squares += 2.0 * np.tensordot(shift, step, axes=(1, 2))
+    distances: FloatArray = np.sqrt(np.maximum(squares, 0.0))
     return distances
 
 

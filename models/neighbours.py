@@ -16,7 +16,8 @@ in the published code's arithmetic, or those within ``SHELL_TOLERANCE_A``."""
 SHELL_TOLERANCE_A = 1e-3
 PUBLISHED_MIN_A = 0.15
 """The published graphs pass over pairs closer than this."""
-_FIRST_RADIUS_A = 4.5
+_EXPECTED_PER_K = 2.2
+"""The first search takes in about this many times k atoms: enough for nearly all crystals."""
 _LAST_RADIUS_A = 16.0
 
 
@@ -33,7 +34,8 @@ def nearest_neighbours(
     """
     cart = np.dot(crystal.frac, measuring_cell(crystal.lattice, shell))
     n = len(crystal)
-    radius = _FIRST_RADIUS_A
+    volume = abs(float(np.linalg.det(crystal.lattice)))
+    radius = min((_EXPECTED_PER_K * k * volume / n * 0.75 / np.pi) ** (1 / 3), _LAST_RADIUS_A)
     while radius <= _LAST_RADIUS_A:
         i, j, image = _pairs_within(crystal.lattice, cart, radius)
         distance = _distances(crystal.lattice, cart, i, j, image)
