@@ -40,12 +40,11 @@ def nearest_neighbours(
         i, j, image = _pairs_within(crystal.lattice, cart, radius)
         distance = _distances(crystal.lattice, cart, i, j, image)
         apart = distance > PUBLISHED_MIN_A
-        i, j, image, distance = i[apart], j[apart], image[apart], distance[apart]
+        if not apart.all():
+            i, j, image, distance = i[apart], j[apart], image[apart], distance[apart]
         counts = np.bincount(i, minlength=n)
         if counts.min() >= k:
-            order = np.lexsort((distance, i))
-            first = np.concatenate([[0], np.cumsum(counts)[:-1]])
-            shell_a = distance[order[first + k - 1]]
+            shell_a = _kth_smallest(i, distance, counts, k)
             if shell == "tolerant":
                 shell_a = shell_a + SHELL_TOLERANCE_A
             if shell_a.max() < radius:
@@ -55,6 +54,16 @@ def nearest_neighbours(
     raise PathwayError(
         "bad_graph", f"fewer than {k} neighbours of an atom within {_LAST_RADIUS_A:g} Å"
     )
+
+
+def _kth_smallest(i: IntArray, distance: FloatArray, counts: IntArray, k: int) -> FloatArray:
+    """(n,) k-th smallest distance of each atom, which has at least so many."""
+    order = np.argsort(i, kind="stable")
+    first = np.cumsum(counts) - counts
+    rows = np.full((len(counts), int(counts.max())), np.inf)
+    rows[i[order], np.arange(len(i)) - first[i[order]]] = distance[order]
+    kth: FloatArray = np.partition(rows, k - 1, axis=1)[:, k - 1]
+    return kth
 
 
 def measuring_cell(lattice: FloatArray, shell: Shell) -> FloatArray:
