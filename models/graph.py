@@ -148,7 +148,11 @@ def _unique_edges(
     source, destination = np.concatenate([i, j]), np.concatenate([j, i])
     both = np.concatenate([image, -image])
     keys = _edge_keys(n, source, destination, both)
-    _, first, multiplicity = np.unique(keys, return_index=True, return_counts=True)
+    order = np.argsort(keys)
+    ordered = keys[order]
+    starts = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
+    multiplicity = np.diff(starts, append=len(keys))
+    first = order[starts]
     return source[first], destination[first], both[first], multiplicity
 
 

@@ -38,7 +38,8 @@ def nearest_neighbours(
     radius = min((_EXPECTED_PER_K * k * volume / n * 0.75 / np.pi) ** (1 / 3), _LAST_RADIUS_A)
     while radius <= _LAST_RADIUS_A:
         i, j, image = _pairs_within(crystal.lattice, cart, radius)
-        distance = _distances(crystal.lattice, cart, i, j, image)
+        measure = _published_distances if shell == "published" else _distances
+        distance = measure(crystal.lattice, cart, i, j, image)
         apart = distance > PUBLISHED_MIN_A
         if not apart.all():
             i, j, image, distance = i[apart], j[apart], image[apart], distance[apart]
@@ -72,6 +73,15 @@ def measuring_cell(lattice: FloatArray, shell: Shell) -> FloatArray:
 
 
 def _distances(
+    lattice: FloatArray, cart: FloatArray, i: IntArray, j: IntArray, image: IntArray
+) -> FloatArray:
+    """Pair distances, Å."""
+    step = image @ lattice + cart[j] - cart[i]
+    distance: FloatArray = np.sqrt(np.einsum("ij,ij->i", step, step))
+    return distance
+
+
+def _published_distances(
     lattice: FloatArray, cart: FloatArray, i: IntArray, j: IntArray, image: IntArray
 ) -> FloatArray:
     """Pair distances in Å, in the operation order of the published graphs.

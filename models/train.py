@@ -122,7 +122,7 @@ def _step(
     loss.backward()  # type: ignore[no-untyped-call]
     nn.utils.clip_grad_norm_(network.parameters(), settings.gradient_clip)
     optimizer.step()
-    return float(loss)
+    return loss.item()
 
 
 def _shaken(batch: GraphBatch, noise_a: float) -> GraphBatch:
