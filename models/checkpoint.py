@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
 from models.alignn import TrunkConfig
@@ -128,12 +128,30 @@ def load(folder: Path, device: torch.device | str = "cpu") -> Ensemble:
             for index in range(int(config["members"]))
         )
     except (SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
-        first = str(error).splitlines()[0] if str(error) else ""
-        raise ModelError(
-            f"{folder}: not a readable model ({type(error).__name__}: {first}); "
-            "copy the folder again or train anew with `screen train`"
-        ) from None
+        raise _unreadable(folder, error) from None
     return Ensemble(config["name"], graph, network, members, calibration, applicability)
+
+
+def check(folder: Path) -> None:
+    """Refuse a model whose files cannot be read, without loading its weights.
+
+    Raises:
+        ModelError: config or weights are missing, corrupt or of another format.
+    """
+    _read_config(folder)
+    try:
+        with safe_open(folder / _WEIGHTS, framework="numpy") as weights:
+            weights.keys()
+    except (SafetensorError, OSError) as error:
+        raise _unreadable(folder, error) from None
+
+
+def _unreadable(folder: Path, error: Exception) -> ModelError:
+    first = str(error).splitlines()[0] if str(error) else ""
+    return ModelError(
+        f"{folder}: not a readable model ({type(error).__name__}: {first}); "
+        "copy the folder again or train anew with `screen train`"
+    )
 
 
 def _member(config: BarrierConfig, weights: dict[str, torch.Tensor], index: int) -> BarrierNetwork:

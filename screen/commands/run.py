@@ -143,12 +143,13 @@ def _model_id(model: str) -> str:
     Raises:
         UserError: there is no such model: wrong use, where one that is corrupt is not.
     """
-    from models.checkpoint import ModelError, find_model, model_id
+    from models.checkpoint import ModelError, check, find_model, model_id
 
     try:
         folder = find_model(model)
     except ModelError as error:
         raise UserError(str(error)) from error
+    check(folder)
     return model_id(folder)
 
 

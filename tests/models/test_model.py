@@ -92,6 +92,9 @@ def test_truncated_weights_and_no_model(tiny_model: Path, tmp_path: Path) -> Non
     weights.write_bytes(weights.read_bytes()[:-100])
     with pytest.raises(ModelError, match="not a readable model"):
         checkpoint.load(broken)
+    with pytest.raises(ModelError, match="not a readable model"):
+        checkpoint.check(broken)
+    checkpoint.check(tiny_model)
     with pytest.raises(ModelError, match="models list"):
         checkpoint.find_model("no-such-model")
 
