@@ -36,7 +36,7 @@ def image_distances_a(crystal: Crystal) -> FloatArray:
     step, shift = step @ crystal.lattice, grid @ crystal.lattice
     # |step + shift|^2 multiplied out: one small matrix product instead of 27 copies of all steps.
     squares = (step**2).sum(axis=-1) + (shift**2).sum(axis=-1)[:, None, None]
-    squares += 2.0 * np.tensordot(shift, step, axes=(1, 2))
+    squares += 2.0 * (shift @ step.reshape(-1, 3).T).reshape(squares.shape)
     distances: FloatArray = np.sqrt(np.maximum(squares, 0.0))
     return distances
 

@@ -16,7 +16,7 @@ in the published code's arithmetic, or those within ``SHELL_TOLERANCE_A``."""
 SHELL_TOLERANCE_A = 1e-3
 PUBLISHED_MIN_A = 0.15
 """The published graphs pass over pairs closer than this."""
-_EXPECTED_PER_K = 2.2
+_EXPECTED_PER_K = 1.7
 """The first search takes in about this many times k atoms: enough for nearly all crystals."""
 _LAST_RADIUS_A = 16.0
 
