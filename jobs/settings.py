@@ -12,8 +12,8 @@ from pathways.supercell import BandSettings
 Engine = Literal["ray", "inline"]
 
 BATCH_COST = {"cpu": 100_000, "cuda": 6_000_000}
-"""Edges plus triplets per model batch where none is asked for: about five median bands on a CPU,
-where larger batches only cost memory, and three hundred on a GPU, where they fill the device."""
+"""Edges plus triplets per model batch where none is asked for: small on a CPU, where larger
+batches only cost memory, large on a GPU, an estimate that no GPU has confirmed yet."""
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,7 @@ import numpy as np
 from models.graph import BandGraph
 
 _CLOSE_A = 1.2
-"""Straight chords that pass an atom closer than this are a poor picture of the path: on the
-training set their error is three times that of the others."""
+"""Straight chords that pass an atom closer than this are a poor picture of the path."""
 _ENOUGH = 5.0
 """Training bands after which an element counts as half known."""
 

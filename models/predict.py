@@ -17,7 +17,8 @@ from models.precision import route_matmuls
 from pathways.types import Band, FloatArray
 
 _BATCH_COST = {"cpu": 60_000, "cuda": 6_000_000}
-"""Edges plus triplets of one forward pass: what keeps a core's cache warm, or a GPU busy."""
+"""Edges plus triplets of one forward pass: small for a core's cache, large to keep a GPU busy;
+the latter is an estimate."""
 
 
 @dataclass(frozen=True)
