@@ -24,7 +24,9 @@ def run(
     it can be asked for again. ``write`` and ``progress`` are called in this process and thread.
 
     Args:
-        candidates: Pulled lazily, as room comes free. A ``Failure`` of the source passes straight
+        candidates: Pulled in a thread in the background, a few hundred ahead of the work at most,
+            so that a slow source holds up nothing. Ray starts meanwhile in another working folder:
+            relative paths should be resolved before. A ``Failure`` of the source passes straight
             through as a ``MaterialResult`` without candidate.
         write: Takes 1 to 64 materials; called at least every two seconds while any are finished.
             If interrupted it may be given the same ones again.
@@ -36,8 +38,10 @@ def run(
     Raises:
         EngineError: Ray cannot be started or reached, or its workers die as soon as they start.
         models.checkpoint.ModelError: ``settings.model`` is unknown or unreadable.
-        KeyboardInterrupt: passed on once the finished materials are written.
-        Exception: whatever ``write`` or ``candidates`` raises, once the workers are stopped.
+        KeyboardInterrupt: passed on once the finished materials are written. A source that is busy
+            then is left behind in its thread.
+        Exception: whatever ``write`` raises, once the workers are stopped, or ``candidates``, once
+            all that came before has been finished and written too.
     """
     if predictor_factory is None:
         from models.checkpoint import find_model

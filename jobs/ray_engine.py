@@ -1,9 +1,9 @@
 """The stages on Ray: feature workers on CPUs feed model workers on GPUs, or on CPUs.
 
 The driver holds the source, the materials on their way and the sink; graphs go from worker to
-worker through the object store. It takes a candidate from the source only when a feature worker
-can start on it and the model workers are not behind, so that memory is bounded whatever the length
-of the source.
+worker through the object store. It takes a candidate from the source only when one is ready, a
+feature worker can start on it and the model workers are not behind, so that memory is bounded
+whatever the length of the source, and a slow source holds up no work.
 """
 
 from __future__ import annotations
@@ -12,15 +12,16 @@ import contextlib
 import functools
 import time
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from jobs.hardware import WorkerPlan, plan_workers
+from jobs.parallel import no_calls
 from jobs.pool import Answered, Pool, Started, Unanswered
 from jobs.records import Candidate, Failure
-from jobs.session import ray_session
+from jobs.session import Resources, ray_session
 from jobs.settings import BATCH_COST, RunSettings
 from jobs.sink import Sink
 from jobs.source import Source
@@ -50,19 +51,44 @@ def run_ray(
     predictor_factory: PredictorFactory | None,
 ) -> None:
     """Run all candidates on a Ray that is started, joined or found; raises as ``pipeline.run``."""
-    with sink:
-        source = Source(candidates, sink)
-        if source.exhausted:  # then Ray need not start at all
-            return
-        with ray_session(settings) as resources:
-            plan = plan_workers(resources.cpus, resources.gpus)
-            factory = predictor_factory or functools.partial(
-                load_predictor, _model_for_workers(settings.model), plan.device
-            )
-            engine = _Engine(source, sink, settings, plan, factory)
-            # What is finished is written before workers and Ray take their time to stop.
-            with contextlib.closing(engine), contextlib.closing(sink):
-                engine.run()
+    with contextlib.closing(Source(candidates, sink)) as source, sink:
+        if source.wait():  # else Ray need not start at all
+            _run_on_ray(source, sink, settings, predictor_factory)
+        source.raise_error()
+
+
+def _run_on_ray(
+    source: Source,
+    sink: Sink,
+    settings: RunSettings,
+    predictor_factory: PredictorFactory | None,
+) -> None:
+    with _session(settings) as resources:
+        plan = plan_workers(resources.cpus, resources.gpus)
+        factory = predictor_factory or functools.partial(
+            load_predictor, _model_for_workers(settings.model), plan.device
+        )
+        engine = _Engine(source, sink, settings, plan, factory)
+        # What is finished is written before workers, source and Ray take their time to stop.
+        with (
+            contextlib.closing(source),
+            contextlib.closing(engine),
+            contextlib.closing(sink),
+        ):
+            engine.run()
+
+
+@contextlib.contextmanager
+def _session(settings: RunSettings) -> Iterator[Resources]:
+    """Ray, which neither fails to start nor stops while the source's thread is in a call to it."""
+    with contextlib.ExitStack() as session:
+        with no_calls():
+            resources = session.enter_context(ray_session(settings))
+        try:
+            yield resources
+        finally:
+            with no_calls():
+                session.close()
 
 
 def _model_for_workers(model: str) -> str:
@@ -141,16 +167,10 @@ class _Engine:
 
     def run(self) -> None:
         """Until the source is at its end and every material taken from it is with the sink."""
-        import ray
-
         while self._open or not self._source.exhausted:
             more = self._take_chunk()
             self._send_batches()
-            waiting_for = self._features.references + self._models.references
-            gathering = bool(self._waiting) and self._models.has_idle
-            timeout_s = 0.0 if more else self._gather_s if gathering else _WAIT_S
-            done, _ = ray.wait(waiting_for, num_returns=1, timeout=timeout_s)
-            for reference in done:
+            for reference in self._wait(0.0 if more else self._patience_s()):
                 self._collect(reference)
             self._features.check()
             self._models.check()
@@ -160,6 +180,28 @@ class _Engine:
         """Stop all workers."""
         self._features.stop()
         self._models.stop()
+
+    def _patience_s(self) -> float:
+        """How long to wait for an answer before something else may be due."""
+        if self._waiting and self._models.has_idle:
+            return self._gather_s
+        if self._features.has_room and not self._source.ready and not self._source.exhausted:
+            return _GATHER_S  # what a feature worker could do may come at any time
+        return _WAIT_S
+
+    def _wait(self, timeout_s: float) -> Sequence[Any]:
+        """References that are ready, having waited for one, or else for the source."""
+        import ray
+
+        references = self._features.references + self._models.references
+        if references:
+            done: Sequence[Any] = ray.wait(references, num_returns=1, timeout=timeout_s)[0]
+            return done
+        if self._source.exhausted:
+            time.sleep(timeout_s)
+        else:
+            self._source.wait(timeout_s)
+        return []
 
     def _take_chunk(self) -> bool:
         """Give one chunk of candidates to the feature workers if there is room; is there more?"""
@@ -178,9 +220,9 @@ class _Engine:
 
     def _has_room(self) -> bool:
         return (
-            not self._source.exhausted
-            and self._features.has_room
+            self._features.has_room
             and self._waiting_cost < self._max_waiting
+            and self._source.ready
         )
 
     def _send_batches(self) -> None:

@@ -27,8 +27,7 @@ def check_crystal(crystal: Crystal, ion: str, max_sites: int = 200) -> None:
         PathwayError: ``bad_shape``, ``non_finite``, ``singular_cell``, ``too_many_sites``,
             ``no_mobile_ion`` or ``overlapping_atoms``.
     """
-    _check_arrays(crystal)
-    _check_cell(crystal)
+    check_cell(crystal)
     if len(crystal) > max_sites:
         raise PathwayError(
             "too_many_sites",
@@ -40,6 +39,16 @@ def check_crystal(crystal: Crystal, ion: str, max_sites: int = 200) -> None:
             "no_mobile_ion", f"no {ion} among {present}; choose an ion that the crystal holds"
         )
     check_distances(crystal)
+
+
+def check_cell(crystal: Crystal) -> None:
+    """Refuse arrays and cells in which no distance can be computed.
+
+    Raises:
+        PathwayError: ``bad_shape``, ``non_finite`` or ``singular_cell``.
+    """
+    _check_arrays(crystal)
+    _check_cell(crystal)
 
 
 def ion_number(ion: str) -> int:

@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING, Any
 from jobs import pipeline
 from jobs.records import Candidate, Failure, MaterialResult, Progress
 from jobs.settings import RunSettings
+from screen.funnel import Funnel
 from screen.interrupts import Interrupts
 from screen.sources.base import Query, Source
-from screen.store import Funnel, Store
+from screen.store import Store
 
 if TYPE_CHECKING:
     from jobs.stages import PredictorFactory
@@ -40,17 +41,15 @@ class Campaign:
 
     def identity(self) -> dict[str, Any]:
         """All that decides the results, as JSON types."""
-        query = self.query
         return {
             "science": self.settings.science(),
-            "source": {"name": self.source.name, "version": self.source.version},
-            "query": {
-                "chemsys": sorted(pattern.text for pattern in query.patterns),
-                "max_sites": query.max_sites,
-                "max_ehull_ev": query.max_ehull_ev,
-                "max_elements": query.max_elements,
+            "source": {
+                "name": self.source.name,
+                "version": self.source.version(self.query),
+                **self.source.settings(),
             },
-            "ion": query.ion,
+            "query": self.query.identity(),
+            "ion": self.query.ion,
             "model_id": self.model_id,
         }
 
@@ -138,6 +137,9 @@ def run_campaign(
                 store.finish_campaign(campaign_id)
         except KeyboardInterrupt:
             interrupted = True
+        finally:
+            if campaign_id in store.campaign_ids():
+                store.note_left_out(campaign_id, campaign.source.left_out(campaign.query))
     seconds = time.monotonic() - began
     return Outcome(campaign_id, store.funnel(campaign_id), len(done), seconds, interrupted)
 
@@ -147,7 +149,7 @@ def _begin(campaign: Campaign, campaign_id: str, store: Store, expected: int | N
         campaign_id,
         campaign.identity(),
         campaign.source.name,
-        campaign.source.version,
+        campaign.source.version(campaign.query),
         campaign.model_id,
         expected,
     )

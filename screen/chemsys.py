@@ -7,12 +7,10 @@ from dataclasses import dataclass
 
 from pathways.elements import SYMBOLS
 from screen.errors import UserError
+from screen.options import DEFAULT_MAX_ELEMENTS
 
 MOBILE_IONS = ("Li", "Na", "K", "Rb", "Mg", "Ca", "Sr", "Zn", "Al")
 """Elements that a pattern without ``--ion`` may stand for."""
-
-DEFAULT_MAX_ELEMENTS = 6
-"""Most elements of a system that ``*`` reaches."""
 
 _ELEMENTS = frozenset(SYMBOLS[1:])
 _EXPECTED = "expected element symbols, '*' or '?' joined by '-', such as Mg-*, Mg-? or Mg-Mn-O"

@@ -13,10 +13,10 @@ from typing import Annotated
 
 import typer
 
-from screen.commands import INTERRUPTED, app, doctor, look, models, run
+from screen.commands import INTERRUPTED, app, doctor, look, models, run, sources
 from screen.errors import FAILED, WRONG_USE, UserError
 
-__all__ = ["app", "doctor", "look", "main", "models", "run"]
+__all__ = ["app", "doctor", "look", "main", "models", "run", "sources"]
 
 _DOMAIN_ERRORS = {
     "pathways.types.PathwayError": FAILED,

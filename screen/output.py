@@ -123,8 +123,13 @@ def write_json(table: pa.Table, file: IO[str]) -> None:
     file.write("\n")
 
 
-def export(table: pa.Table, path: Path) -> None:
+def export(table: pa.Table, path: Path, attributions: Sequence[str] = ()) -> None:
     """A table as a file of the kind its name says, whole or not at all.
+
+    Args:
+        table: what to write.
+        path: its suffix is the kind.
+        attributions: whom to cite for what is in the table; a Parquet file has them as metadata.
 
     Raises:
         UserError: a name of another kind, no such folder, or the file cannot be written.
@@ -141,6 +146,8 @@ def export(table: pa.Table, path: Path) -> None:
         )
     if not path.parent.is_dir():
         raise UserError(f"{path}: no folder {path.parent}; make it, or pass another -o")
+    if attributions:
+        table = table.replace_schema_metadata({"attribution": "; ".join(attributions)})
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         writer(temporary)

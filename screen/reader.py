@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from screen.database import LockedError, connect, migrate, schema_version, translated
 from screen.errors import FAILED, WRONG_USE, UserError
+from screen.funnel import Funnel, read_funnel
 from screen.schema import LATEST
 from screen.snapshots import open_snapshot, snapshot_age_s
-from screen.store import Funnel, read_funnel
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -46,6 +46,13 @@ class Reader:
         """What a campaign has come to so far."""
         with translated(self.path):
             return read_funnel(self._con, campaign_id)
+
+    def attributions(self) -> list[str]:
+        """Whom the materials in the database ask to be cited."""
+        found = self.records(
+            "select distinct attribution from materials where attribution is not null order by all"
+        )
+        return [row["attribution"] for row in found]
 
     def ask(self, query: str) -> pa.Table:
         """The result of a query from outside.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
@@ -25,7 +25,10 @@ _SCHEMAS: dict[str, pa.Schema] = {
             "band_gap_ev": _REAL,
             "theoretical": pa.bool_(),
             **dict.fromkeys(("structure", "license", "url", "source_version"), _TEXT),
+            **dict.fromkeys(("source_id", "last_updated", "attribution"), _TEXT),
             "fetched_at": _TIME,
+            **dict.fromkeys(("battery_id", "charged_id", "discharged_id"), _TEXT),
+            **dict.fromkeys(("voltage_v", "capacity_mah_g", "capacity_mah_cm3"), _REAL),
         }
     ),
     "hops": pa.schema(
@@ -154,8 +157,14 @@ def _material(
     row["structure"] = info.get("structure_json")
     # As found by the run itself, since the hops are those of this symmetry.
     row["space_group"] = space_group or info.get("space_group")
-    row["fetched_at"] = stamp.now
+    fetched_at = info.get("fetched_at")
+    row["fetched_at"] = _utc(fetched_at) if fetched_at else stamp.now
     return row
+
+
+def _utc(text: str) -> datetime:
+    """A time in ISO 8601 as the database has it, in UTC without saying so."""
+    return datetime.fromisoformat(text).astimezone(UTC).replace(tzinfo=None)
 
 
 def _hops(result: MaterialResult) -> Iterable[Row]:

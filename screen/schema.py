@@ -18,6 +18,7 @@ TABLES = (
     "barriers",
     "failures",
     "campaign_materials",
+    "left_out",
 )
 """Every table, in the order in which their rows come to refer to one another."""
 
@@ -134,6 +135,24 @@ create table campaign_materials (  -- a row here means: this material is done
 );
 """
 
+_SOURCES_SQL = """
+alter table materials add column source_id text;      -- as the source writes it
+alter table materials add column last_updated text;   -- in the source, ISO 8601
+alter table materials add column attribution text;    -- whom to cite
+alter table materials add column battery_id text;     -- insertion electrode, Materials Project
+alter table materials add column voltage_v double;    -- average, against the ion's metal
+alter table materials add column capacity_mah_g double;
+alter table materials add column capacity_mah_cm3 double;
+alter table materials add column charged_id text;
+alter table materials add column discharged_id text;
+create table left_out (           -- materials that a server's own filters kept back
+    campaign_id text,
+    reason text,
+    n bigint not null,
+    primary key (campaign_id, reason)
+);
+"""
+
 VIEWS_SQL = """
 create or replace view ranked_materials as
 with latest as (
@@ -150,7 +169,9 @@ select
     r.em_3d_ev, r.em_3d_low_ev, r.em_3d_high_ev,
     r.dimension, p.p_good, r.applicability, r.limiting_hop_id,
     r.n_hops, r.n_predicted, r.n_cut, r.cutoff_a, r.symprec_a,
-    m.nsites, m.energy_above_hull_ev, m.band_gap_ev, m.theoretical, m.source, m.url,
+    m.nsites, m.energy_above_hull_ev, m.band_gap_ev, m.theoretical,
+    m.voltage_v, m.capacity_mah_g, m.capacity_mah_cm3, m.battery_id,
+    m.source, m.source_version, m.url, m.license, m.attribution,
     r.model_id, r.campaign_id,
     case
         when r.n_predicted = 0 then 'no hop could be predicted'
@@ -197,7 +218,8 @@ join predictions p using (hop_id)
 left join hops h using (hop_id)
 left join materials m using (material_id);
 
--- How many came through each stage of a campaign, then the failures by stage and reason.
+-- How many came through each stage of a campaign, then the failures by stage and reason; those of
+-- the stage server were left out by a server's own filters and have no rows in failures.
 create or replace view funnel as
 with done as (
     select campaign_id, count(*) as source,
@@ -217,6 +239,8 @@ select campaign_id,
 from stages
 union all
 select campaign_id, 6, 'failed', stage, reason, n from failed
+union all
+select campaign_id, 6, 'failed', 'server', reason, n from left_out
 order by campaign_id, position, n desc, failed_stage, reason;
 """
 
@@ -232,7 +256,9 @@ class Migration:
 
 MIGRATIONS = (
     Migration(1, "tables", _TABLES_SQL),
-    Migration(2, "views", VIEWS_SQL),
+    Migration(2, "views", "select 1"),  # made by the last migration, which knows all columns
+    Migration(3, "provenance, electrodes, what a server left out", _SOURCES_SQL),
+    Migration(4, "views", VIEWS_SQL),
 )
 
 LATEST = MIGRATIONS[-1].number

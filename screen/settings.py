@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, get_args, get_origin, get_type_hints
@@ -22,11 +22,10 @@ from typing import Any, get_args, get_origin, get_type_hints
 from jobs.settings import RunSettings
 from pathways.hops import HopSettings
 from pathways.supercell import BandSettings
-from screen.chemsys import DEFAULT_MAX_ELEMENTS, default_ion, parse
+from screen.chemsys import default_ion, parse
 from screen.errors import FAILED, UserError
+from screen.options import RunOptions
 from screen.sources.base import Query
-
-DEFAULT_DB = "ionscreen.duckdb"
 
 
 @dataclass(frozen=True)
@@ -37,73 +36,58 @@ class JobOptions:
     chunk: int = 8
 
 
-@dataclass(frozen=True)
-class RunOptions:
-    """Everything that ``screen run`` can be told."""
+def query(options: RunOptions) -> Query:
+    """Which candidates are wanted.
 
-    chemsys: tuple[str, ...] = ()
-    ion: str | None = None
-    source: tuple[str, ...] = ()
-    db: str = DEFAULT_DB
-    model: str = "model3"
-    limit: int | None = None
-    max_ehull: float | None = 0.1
-    max_sites: int = 200
-    max_elements: int = DEFAULT_MAX_ELEMENTS
-    max_hops: int = 40
-    cutoff: float | None = None
-    engine: str = "ray"
-    ray_address: str | None = None
-    num_cpus: int | None = None
-    num_gpus: float | None = None
-    hops: Mapping[str, Any] = field(default_factory=dict)
-    """Further fields of ``HopSettings``."""
-    band: Mapping[str, Any] = field(default_factory=dict)
-    """Fields of ``BandSettings``."""
-    jobs: Mapping[str, Any] = field(default_factory=dict)
-    """Fields of ``JobOptions``."""
+    Raises:
+        UserError: A pattern or the ion is unknown, or the query can never be met.
+    """
+    patterns = tuple(parse(text) for text in options.chemsys)
+    unknown_ehull: Any = options.unknown_ehull  # checked by Query
+    excluded = ",".join(options.exclude).replace(" ", ",").split(",")
+    return Query(
+        patterns=patterns,
+        ion=options.ion or default_ion(patterns),
+        max_sites=options.max_sites,
+        max_ehull_ev=options.max_ehull,
+        max_elements=options.max_elements,
+        limit=options.limit,
+        unknown_ehull=unknown_ehull,
+        band_gap_min_ev=options.band_gap_min,
+        exclude=tuple(sorted({element for element in excluded if element})),
+        theoretical=options.theoretical,
+        radioactive=options.radioactive,
+        other_mobile_ions=options.other_mobile,
+        charge_balanced=options.charge_balanced,
+        keep_duplicates=options.keep_duplicates,
+    )
 
-    def query(self) -> Query:
-        """Which candidates are wanted.
 
-        Raises:
-            UserError: a pattern or the ion is unknown, or the query can never be met.
-        """
-        patterns = tuple(parse(text) for text in self.chemsys)
-        return Query(
-            patterns=patterns,
-            ion=self.ion or default_ion(patterns),
-            max_sites=self.max_sites,
-            max_ehull_ev=self.max_ehull,
-            max_elements=self.max_elements,
-            limit=self.limit,
+def run_settings(options: RunOptions) -> RunSettings:
+    """How to screen them, and on what.
+
+    Raises:
+        UserError: A value can never work.
+    """
+    engine: Any = options.engine  # checked by RunSettings
+    try:
+        return RunSettings(
+            model=options.model,
+            engine=engine,
+            hops=HopSettings(
+                cutoff_a=options.cutoff,
+                max_hops=options.max_hops,
+                max_sites=options.max_sites,
+                **options.hops,
+            ),
+            band=BandSettings(**options.band),
+            num_cpus=options.num_cpus,
+            num_gpus=options.num_gpus,
+            ray_address=options.ray_address,
+            **options.jobs,
         )
-
-    def settings(self) -> RunSettings:
-        """How to screen them, and on what.
-
-        Raises:
-            UserError: a value can never work.
-        """
-        engine: Any = self.engine  # checked by RunSettings
-        try:
-            return RunSettings(
-                model=self.model,
-                engine=engine,
-                hops=HopSettings(
-                    cutoff_a=self.cutoff,
-                    max_hops=self.max_hops,
-                    max_sites=self.max_sites,
-                    **self.hops,
-                ),
-                band=BandSettings(**self.band),
-                num_cpus=self.num_cpus,
-                num_gpus=self.num_gpus,
-                ray_address=self.ray_address,
-                **self.jobs,
-            )
-        except ValueError as error:
-            raise UserError(str(error)) from error
+    except ValueError as error:
+        raise UserError(str(error)) from error
 
 
 _TABLES: dict[str, tuple[type, frozenset[str]]] = {
@@ -125,7 +109,9 @@ def run_options(config: Path | None, given: Mapping[str, Any]) -> RunOptions:
         UserError: the file is not there, no TOML, or has an unknown key or a value of another kind.
     """
     merged = read_config(config) if config is not None else {}
-    merged |= {name: value for name, value in given.items() if value not in (None, ())}
+    for name, value in given.items():
+        if value not in (None, (), []):
+            merged[name] = tuple(value) if isinstance(value, list) else value
     return RunOptions(**merged)
 
 

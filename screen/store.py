@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from screen.database import connect, migrate, rows, transaction, translated, utc_now
+from screen.funnel import Funnel, read_funnel
 from screen.rows import Stamp, tables
 from screen.snapshots import Snapshots
 
@@ -48,6 +48,15 @@ _CLEAR = (
 
 _CLEARED = frozenset({"material_ranking", "failures"})
 """Tables of which a write has then removed every row that it brings."""
+
+
+_KEPT = frozenset(
+    {
+        *("battery_id", "charged_id", "discharged_id"),
+        *("voltage_v", "capacity_mah_g", "capacity_mah_cm3"),
+    }
+)
+"""Columns of ``materials`` that a run which did not ask for them leaves as they are."""
 
 
 class Store:
@@ -171,11 +180,26 @@ class Store:
                         self._con.execute(statement, used or None)
                     for name, table in new.items():
                         if table.num_rows:
-                            verb = "insert" if name in _CLEARED else "insert or replace"
-                            self._con.execute(f"{verb} into {name} by name from new_{name}")
+                            self._con.execute(_insert(name, table.column_names))
             finally:
                 for name in new:
                     self._con.unregister(f"new_{name}")
+
+    def note_left_out(self, campaign_id: str, counts: Mapping[str, int]) -> None:
+        """Note how many materials a server's own filters have left out, by reason."""
+        with translated(self.path), transaction(self._con):
+            self._con.execute("delete from left_out where campaign_id = ?", [campaign_id])
+            for reason, n in counts.items():
+                self._con.execute("insert into left_out values (?, ?, ?)", [campaign_id, reason, n])
+
+    def n_unknown_hull(self, campaign_id: str) -> int:
+        """Candidates of a campaign whose energy above the hull is not known."""
+        ((n,),) = self._rows(
+            """select count(*) from campaign_materials join materials using (material_id)
+            where campaign_id = ? and ion <> '' and energy_above_hull_ev is null""",
+            [campaign_id],
+        )
+        return int(n)
 
     def finish_campaign(self, campaign_id: str) -> None:
         """Note that nothing of a campaign is left to do."""
@@ -200,47 +224,20 @@ class Store:
             return rows(self._con, sql, parameters)
 
 
-@dataclass(frozen=True)
-class Funnel:
-    """How many came through each stage of a campaign."""
-
-    source: int = 0
-    """Items of the source that are done, good and bad."""
-    filtered: int = 0
-    """Of these, the candidates left after the filters."""
-    enumerated: int = 0
-    """Of these, with at least one hop."""
-    hops: int = 0
-    predicted: int = 0
-    failed: tuple[tuple[str, str, int], ...] = ()
-    """Stage, reason and count of rows, most frequent first."""
-
-    def record(self) -> dict[str, Any]:
-        """As JSON types."""
-        counts = {
-            "candidates": self.source,
-            "filtered": self.filtered,
-            "enumerated": self.enumerated,
-        }
-        failed = [{"stage": s, "reason": r, "n": n} for s, r, n in self.failed]
-        return {**counts, "hops": self.hops, "predicted": self.predicted, "failed": failed}
-
-
-def read_funnel(con: DuckDBPyConnection, campaign_id: str) -> Funnel:
-    """The counts of a campaign from the view ``funnel``."""
-    counts: dict[str, int] = {}
-    failed: list[tuple[str, str, int]] = []
-    for stage, failed_stage, reason, n in rows(
-        con,
-        "select stage, failed_stage, reason, n from funnel where campaign_id = ? "
-        "order by position, n desc, failed_stage, reason",
-        [campaign_id],
-    ):
-        if stage == "failed":
-            failed.append((failed_stage, reason, n))
-        else:
-            counts[stage] = n
-    return Funnel(**counts, failed=tuple(failed))
+def _insert(name: str, columns: Sequence[str]) -> str:
+    """The statement that brings a write's rows into a table."""
+    if name in _CLEARED:
+        return f"insert into {name} by name from new_{name}"
+    if name != "materials":
+        return f"insert or replace into {name} by name from new_{name}"
+    changes = ", ".join(
+        f"{column} = coalesce(excluded.{column}, materials.{column})"
+        if column in _KEPT
+        else f"{column} = excluded.{column}"
+        for column in columns
+        if column != "material_id"
+    )
+    return f"insert into materials by name from new_materials on conflict do update set {changes}"
 
 
 def code_version() -> str:

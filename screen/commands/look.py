@@ -105,9 +105,12 @@ def sql(
     with open_reader(db) as reader:
         _say_age(reader)
         table = reader.ask(query)
+        attributions = reader.attributions()
     if output is not None:
-        export(table, output)
+        export(table, output, attributions)
         notice(f"{table.num_rows:,} rows in {output}")
+        for attribution in attributions:
+            notice(f"with data of {attribution}: cite it where you publish them")
     elif form == "csv":
         write_csv(table, sys.stdout)
     elif form == "json":
@@ -147,7 +150,7 @@ def _status_lines(campaign: Record) -> list[str]:
     if campaign["bands_per_s"] is not None:
         lines.append(f"  {'bands/s':16}{campaign['bands_per_s']:>9.1f}")
     failed = campaign["failed"]
-    lines.append(f"  {'failures':16}{sum(entry['n'] for entry in failed):>9,}")
+    lines.append(f"  {'failures':16}{sum(e['n'] for e in failed if e['stage'] != 'server'):>9,}")
     return lines + [f"    {e['stage']}: {e['reason']:24}{e['n']:>9,}" for e in failed]
 
 

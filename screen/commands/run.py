@@ -8,119 +8,94 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from screen.commands import INTERRUPTED, command
+from screen.commands.options import with_options
 from screen.errors import NothingToShow, UserError
+from screen.options import RunOptions
 
 if TYPE_CHECKING:
     from screen.campaign import Outcome
-    from screen.settings import RunOptions
     from screen.sources import Source
     from screen.sources.base import Query
 
-Many = list[str] | None
-Option = typer.Option
-_HOW = ("config", "fresh", "dry_run", "as_json")
-"""Options that say how to run, not what: the others can stand in a TOML file too."""
+
+_NO_CANDIDATE = "no candidate with {ion}; widen --chemsys or pass another --source"
 
 
 @command('screen run --chemsys "Mg-*" --db mg.duckdb')
+@with_options(RunOptions)
 def run(
-    chemsys: Annotated[
-        Many, Option(help="Chemical system: Mg-*, Mg-? or Mg-Mn-O; may be repeated.")
-    ] = None,
-    ion: Annotated[str | None, Option(help="The ion to move. (default: from --chemsys)")] = None,
-    source: Annotated[
-        Many, Option(help="catalog, or paths to structures; may be repeated. (default: catalog)")
-    ] = None,
-    db: Annotated[str | None, Option(help="Database. (default: ionscreen.duckdb)")] = None,
-    model: Annotated[str | None, Option(help="A model's name or folder. (default: model3)")] = None,
-    limit: Annotated[int | None, Option(help="Most candidates. (default: all)")] = None,
-    max_ehull: Annotated[
-        float | None, Option(help="Most energy above the hull, eV/atom. (default: 0.1)")
-    ] = None,
-    max_sites: Annotated[int | None, Option(help="Most sites in a cell. (default: 200)")] = None,
-    max_elements: Annotated[
-        int | None, Option(help="Most elements that * reaches. (default: 6)")
-    ] = None,
-    max_hops: Annotated[
-        int | None, Option(help="Most hops of a material, shortest first. (default: 40)")
-    ] = None,
-    cutoff: Annotated[
-        float | None, Option(help="Longest hop, Å. (default: the least that percolates in 2D)")
-    ] = None,
     config: Annotated[
-        Path | None, Option(help="TOML file of these options and finer ones.")
+        Path | None, typer.Option(help="TOML file of these options and finer ones.")
     ] = None,
-    engine: Annotated[str | None, Option(help="ray or inline. (default: ray)")] = None,
-    ray_address: Annotated[
-        str | None, Option(help="HOST:PORT of a running Ray. (default: start one here)")
-    ] = None,
-    num_cpus: Annotated[int | None, Option(help="CPUs to use. (default: all)")] = None,
-    num_gpus: Annotated[float | None, Option(help="GPUs to use. (default: all)")] = None,
-    fresh: Annotated[bool, Option("--fresh", help="Do again what is done.")] = False,
-    dry_run: Annotated[bool, Option("--dry-run", help="Count the candidates and stop.")] = False,
-    as_json: Annotated[bool, Option("--json", help="Summary as JSON.")] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Do again what is done.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Count, estimate time and disk, and stop.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Summary as JSON.")] = False,
+    **given: Any,
 ) -> None:
     """Screen crystals: every hop of the ion, its migration barrier, the way through each crystal.
 
     What is done is not done again: the same command goes on where it was interrupted.
     """
-    given = {name: value for name, value in locals().items() if name not in _HOW}
-    given |= {"chemsys": tuple(chemsys or ()), "source": tuple(source or ())}
-    from screen.settings import run_options
+    from screen.settings import query, run_options
 
     options = run_options(config, given)
-    query = options.query()
-    source_found = _source(options, query)
+    wanted = query(options)
+    source = _source(options, wanted)
     if dry_run:
-        _count(source_found, query, as_json)
+        _estimate(source, wanted, options, as_json)
         return
-    _screen(options, query, source_found, fresh, as_json)
+    _screen(options, wanted, source, fresh, as_json)
 
 
 def _source(options: RunOptions, query: Query) -> Source:
     """The source, with a word on what the wildcards mean and on the default."""
-    import os
-
     from screen import chemsys
     from screen.output import notice
-    from screen.sources import open_source
+    from screen.sources import default_source, open_source
 
     meaning = chemsys.notice(query.patterns)
     if meaning:
         notice(meaning)
-    if not options.source:
-        why = "" if os.environ.get("MP_API_KEY") else " (MP_API_KEY is not set)"
-        notice(f"source: the shipped catalog{why}; --source takes paths to structures")
-    return open_source(options.source or None)
+    if not options.source and default_source(options) == "catalog":
+        notice(
+            "source: the shipped catalog (MP_API_KEY is not set); `screen sources` lists the others"
+        )
+    return open_source(options, notice)
 
 
-def _count(source: Source, query: Query, as_json: bool) -> None:
-    """``--dry-run``: what a run would begin with."""
-    from jobs.records import Candidate
+def _estimate(source: Source, query: Query, options: RunOptions, as_json: bool) -> None:
+    """``--dry-run``: what a run would come to."""
+    from screen.estimate import estimate
     from screen.output import print_json
+    from screen.settings import run_settings
 
-    candidates, refused = 0, 0
-    for item in source.candidates(query):
-        candidates += isinstance(item, Candidate)
-        refused += not isinstance(item, Candidate)
+    found = estimate(source, query, run_settings(options))
     if as_json:
-        print_json({"source": source.name, "candidates": candidates, "refused": refused})
+        print_json(found.record())
     else:
-        print(f"{candidates} candidates with {query.ion} in {source.name}, {refused} refused")
-    if candidates == 0:
-        raise NothingToShow(f"no candidate with {query.ion}; widen --chemsys or pass a --source")
+        print("\n".join(found.lines()))
+    if found.candidates == 0:
+        raise NothingToShow(_NO_CANDIDATE.format(ion=query.ion))
 
 
 def _screen(options: RunOptions, query: Query, source: Source, fresh: bool, as_json: bool) -> None:
     from screen.campaign import Campaign, run_campaign
     from screen.output import notice, stderr
     from screen.progress import RunProgress
+    from screen.settings import run_settings
     from screen.store import Store
 
-    settings = options.settings()
-    campaign = Campaign(source, query, settings, _model_id(options.model))
+    campaign = Campaign(source, query, run_settings(options), _model_id(options.model))
     with Store.open(options.db) as store, RunProgress(stderr()) as ticker:
         outcome = run_campaign(campaign, store, fresh=fresh, ticker=ticker, notice=notice)
+        n_unknown = store.n_unknown_hull(outcome.campaign_id)
+    if n_unknown and options.max_ehull is not None:
+        notice(
+            f"{n_unknown:,} candidates have no known energy above the hull and were kept; "
+            "--unknown-ehull reject leaves them out"
+        )
     _summarise(outcome, options.db, as_json)
     if outcome.interrupted:
         raise UserError(
@@ -129,7 +104,7 @@ def _screen(options: RunOptions, query: Query, source: Source, fresh: bool, as_j
             INTERRUPTED,
         )
     if outcome.funnel.source == 0:
-        raise NothingToShow(f"no candidate with {query.ion}; widen --chemsys or pass a --source")
+        raise NothingToShow(_NO_CANDIDATE.format(ion=query.ion))
     if outcome.funnel.predicted == 0:
         raise NothingToShow(
             "every candidate was refused, for the reasons above; "
@@ -189,7 +164,7 @@ def _lines(outcome: Outcome) -> list[str]:
         ("with hops", funnel.enumerated, ""),
         ("hops", funnel.hops, ""),
         ("barriers", funnel.predicted, ""),
-        ("failures", sum(n for _, _, n in funnel.failed), ""),
+        ("failures", funnel.n_failures, ""),
     ]
     lines = [f"  {name:16}{n:>9,}{note}" for name, n, note in counts]
     return lines + [f"    {stage}: {reason:24}{n:>9,}" for stage, reason, n in funnel.failed]

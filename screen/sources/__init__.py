@@ -2,42 +2,75 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from screen.errors import UserError
+from screen.options import RunOptions
 from screen.sources.base import Query, Source
 
-__all__ = ["DEFAULT_SOURCE", "Query", "Source", "open_source"]
+if TYPE_CHECKING:
+    from screen.sources.cache import Policy
 
-DEFAULT_SOURCE = "catalog"
+__all__ = ["Query", "Source", "default_source", "open_source"]
 
-_NOT_YET = ("mp", "optimade")
-"""Online sources, named so that a file of that name is not looked for; they plug in here."""
+Notice = Callable[[str], None]
 
 
-def open_source(spec: str | Sequence[str] | None = None) -> Source:
+def default_source(options: RunOptions) -> str:
+    """``mp`` where there is a key or a server for it, else ``catalog``."""
+    return "mp" if os.environ.get("MP_API_KEY") or options.mp_endpoint else "catalog"
+
+
+def open_source(options: RunOptions, notice: Notice) -> Source:
     """Open the source that the user named.
 
     Args:
-        spec: ``catalog``, or one or more paths to structures; None for the default.
+        options: ``source`` is ``mp``, ``catalog``, ``optimade:NAME``, ``optimade:URL``, or one or
+            more paths and globs; empty for the default.
+        notice: Is told what the user should know.
 
     Raises:
-        UserError: No such source, file or folder, or a kind of file that holds no structures.
+        UserError: No such source, file or folder; a kind of file that holds no structures; no key.
     """
-    specs = [spec or DEFAULT_SOURCE] if isinstance(spec, str) or spec is None else list(spec)
-    for word in specs:
-        if word.partition(":")[0] in _NOT_YET:
-            raise UserError(
-                f"source {word!r} is not available in this version; "
-                "use 'catalog' or a path to structures"
-            )
-    if specs == ["catalog"]:
+    words = list(options.source) or [default_source(options)]
+    named = [word for word in words if word in ("mp", "catalog") or word.startswith("optimade:")]
+    if not named:
+        from screen.sources.files import Columns, Files
+
+        columns = Columns(
+            structure=options.structure_column,
+            material_id=options.id_column,
+            energy_above_hull=options.ehull_column,
+            band_gap=options.gap_column,
+        )
+        return Files(words, columns)
+    if len(words) > 1:
+        raise UserError(f"source {named[0]!r} stands alone; run it and the others one by one")
+    (word,) = words
+    if word == "catalog":
         from screen.sources.catalog import Catalog
 
         return Catalog()
-    if "catalog" in specs:
-        raise UserError("source 'catalog' stands alone; run it and the paths one after the other")
+    if word == "mp":
+        from screen.sources.materials_project import MaterialsProject, MaterialsProjectOptions
+        from screen.sources.mp_client import find_endpoint
 
-    from screen.sources.files import Files
+        of_mp = MaterialsProjectOptions(
+            find_endpoint(options.mp_endpoint), options.include_gnome, options.electrodes
+        )
+        return MaterialsProject(of_mp, _policy(options), notice)
+    from screen.sources.optimade import Optimade
 
-    return Files(specs)
+    return Optimade(word.removeprefix("optimade:"), _policy(options), notice)
+
+
+def _policy(options: RunOptions) -> Policy:
+    from screen.sources.cache import Policy, default_folder
+
+    if options.offline and options.refresh:
+        raise UserError("--offline asks nothing and --refresh asks for all; leave one of them out")
+    folder = Path(options.cache).expanduser() if options.cache else default_folder()
+    return Policy(folder.resolve(), options.offline, options.refresh)

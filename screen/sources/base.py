@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from screen.chemsys import DEFAULT_MAX_ELEMENTS, Pattern, check_element
+from screen.chemsys import Pattern, check_element
 from screen.errors import UserError
+from screen.options import DEFAULT_MAX_ELEMENTS
 
 if TYPE_CHECKING:
     from jobs.records import Candidate, Failure
@@ -33,9 +34,34 @@ class Query:
     """Most elements of a system that ``*`` reaches."""
     limit: int | None = None
     """Most candidates; failures do not count."""
+    unknown_ehull: Literal["keep", "reject"] | None = None
+    """What becomes of materials whose energy above the hull is not known; None: as is the custom
+    of the source."""
+    band_gap_min_ev: float | None = None
+    """Least band gap, eV, for electrolytes; a material of unknown gap does not have it."""
+    exclude: tuple[str, ...] = ()
+    """Elements that no candidate may hold."""
+    theoretical: bool = True
+    """Whether materials known from computation only are taken."""
+    radioactive: bool = False
+    """Whether crystals with radioactive elements are taken; those with noble gases never are."""
+    other_mobile_ions: bool = True
+    """Whether crystals may hold another of ``MOBILE_IONS`` besides the ion."""
+    charge_balanced: bool = False
+    """Whether common oxidation states have to add up to zero."""
+    keep_duplicates: bool = False
+    """Whether a crystal is taken again under every id it has."""
 
     def __post_init__(self) -> None:
         check_element(self.ion)
+        for element in self.exclude:
+            check_element(element, "--exclude")
+        if self.ion in self.exclude:
+            raise UserError(f"--exclude {self.ion} excludes the ion itself; leave it out")
+        if self.band_gap_min_ev is not None and not self.band_gap_min_ev >= 0:
+            raise UserError(f"--band-gap-min is {self.band_gap_min_ev}; expected 0 eV or more")
+        if self.unknown_ehull not in (None, "keep", "reject"):
+            raise UserError(f"--unknown-ehull is {self.unknown_ehull!r}; expected keep or reject")
         if self.max_sites < 1:
             raise UserError(f"--max-sites is {self.max_sites}; expected at least 1")
         if self.limit is not None and self.limit < 1:
@@ -58,6 +84,14 @@ class Query:
                 f"add it to the pattern or pass another --ion"
             )
 
+    def identity(self) -> dict[str, Any]:
+        """All that decides which candidates there are, as JSON types; ``limit`` only how many."""
+        record = asdict(self)
+        del record["limit"], record["ion"], record["patterns"]
+        record["chemsys"] = sorted(pattern.text for pattern in self.patterns)
+        record["exclude"] = sorted(self.exclude)
+        return record
+
     def selects(self, elements: Collection[str]) -> bool:
         """Whether a system of these elements is asked for.
 
@@ -75,8 +109,8 @@ class Source(Protocol):
     """Where crystals come from.
 
     A source never raises on one bad entry: it yields a ``Failure`` with the stage ``source``
-    (could not be read) or ``filter`` (above the hull, too many sites) and goes on. An entry of a
-    system that was not asked for is passed over in silence. The order is the same every time.
+    (could not be read) or ``filter`` (was refused) and goes on. An entry of a system that was not
+    asked for is passed over in silence. The order is the same every time.
     """
 
     @property
@@ -84,10 +118,13 @@ class Source(Protocol):
         """Short name, for the ``source`` columns of the store."""
         ...
 
-    @property
-    def version(self) -> str:
-        """What changes when the source's content does: a digest or a release."""
+    def version(self, query: Query) -> str:
+        """What changes when the source's content for a query does: a digest or a release."""
         ...
+
+    def settings(self) -> Mapping[str, Any]:
+        """How the source was opened, where that decides what it yields, as JSON types."""
+        return {}
 
     def candidates(self, query: Query) -> Iterator[Candidate | Failure]:
         """Stream the candidates of a query, and a failure for each entry that cannot be one."""
@@ -96,3 +133,14 @@ class Source(Protocol):
     def count(self, query: Query) -> int | None:
         """About how many items ``candidates`` yields, for a progress bar; None: not known."""
         ...
+
+    def left_out(self, query: Query) -> Mapping[str, int]:
+        """How many materials a server's own filters left out, by reason, as far as is known."""
+        return {}
+
+    def sample(self, query: Query, size: int) -> list[Candidate]:
+        """Up to so many candidates, by which to judge the others."""
+        from jobs.records import Candidate
+
+        items = self.candidates(replace(query, limit=size))
+        return [item for item in items if isinstance(item, Candidate)]

@@ -12,12 +12,12 @@ from typing import Any
 
 from jobs.records import Candidate, Failure
 from pathways.types import Crystal
-from screen.sources.base import Query
-from screen.sources.selection import select, up_to
+from screen.sources.base import Query, Source
+from screen.sources.mp_pages import ATTRIBUTION, URL
+from screen.sources.selection import Examined, admit, examine
 from screen.sources.wyckoff import Site, crystal_from_wyckoff
 
 LICENSE = "CC-BY-4.0"
-URL = "https://next-gen.materialsproject.org/materials/{mp_id}"
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def _frozen(value: Any) -> Any:
     return tuple(_frozen(item) for item in value) if isinstance(value, list) else value
 
 
-class Catalog:
+class Catalog(Source):
     """The shipped catalog as a source."""
 
     name = "catalog"
@@ -75,8 +75,7 @@ class Catalog:
     def _text(self) -> str:
         return resources.files("screen.sources").joinpath("catalog.toml").read_text("utf-8")
 
-    @cached_property
-    def version(self) -> str:
+    def version(self, query: Query | None = None) -> str:
         """Digest of the catalog file: 12 hex digits of its sha256."""
         return hashlib.sha256(self._text.encode()).hexdigest()[:12]
 
@@ -87,27 +86,27 @@ class Catalog:
 
     def candidates(self, query: Query) -> Iterator[Candidate | Failure]:
         """Stream the entries that the query selects, in the order of the file."""
-        return up_to(self._select(query), query.limit)
+        return admit(self._examined(query), query)
 
     def count(self, query: Query) -> int:
         """How many items ``candidates`` yields."""
         return sum(1 for _ in self.candidates(query))
 
-    def _select(self, query: Query) -> Iterator[Candidate | Failure]:
+    def _examined(self, query: Query) -> Iterator[Examined | None]:
+        version = self.version()
         for entry in self.entries:
             if not query.selects({element for element, *_ in entry.sites}):
                 continue  # before the crystal is built, and silent: nobody handed this entry in
             info = {
                 "source": self.name,
-                "source_version": self.version,
+                "source_version": version,
                 "formula": entry.formula,
                 "space_group": entry.space_group,
                 "license": LICENSE,
-                "url": URL.format(mp_id=entry.mp_id),
+                "attribution": ATTRIBUTION,
+                "url": URL.format(material_id=entry.mp_id),
                 "name": entry.name,
                 "family": entry.family,
                 "reference": entry.reference,
             }
-            item = select(entry.mp_id, entry.crystal(), info, query)
-            if item is not None:
-                yield item
+            yield examine(entry.mp_id, entry.crystal(), info, query)

@@ -5,45 +5,54 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from itertools import islice
-from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
 from pathways.types import Crystal, FloatArray, PathwayError
 from screen.sources.structure_json import species_number
 
+_MOST_ATOMS = 1_000_000
+"""Of a frame that is read at all: no crystal to screen has as many."""
 _KEY_VALUE = re.compile(r"""([\w:-]+)\s*=\s*(?:"([^"]*)"|'([^']*)'|(\S+))""")
 
 
-def read_frames(path: Path) -> Iterator[tuple[Crystal | PathwayError, dict[str, str]]]:
-    """Stream the frames of a file, each with the key=value pairs of its comment line.
+def split_frames(lines: BinaryIO) -> Iterator[bytes]:
+    """Stream the frames of a file as they are written, from the number of atoms on.
 
     Raises:
         ValueError: The file is cut short or is no XYZ: frames after it cannot be found.
     """
-    with path.open(encoding="utf-8") as lines:
-        for count in lines:
-            if not count.strip():
-                continue
-            try:
-                n_atoms = int(count)
-            except ValueError:
-                raise ValueError(
-                    f"found {count.strip()[:40]!r} where a frame's number of atoms was expected"
-                ) from None
-            comment = next(lines, "")
-            atoms = list(islice(lines, n_atoms))
-            if len(atoms) < n_atoms:
-                raise ValueError(f"the file ends after {len(atoms)} of a frame's {n_atoms} atoms")
-            keys = {m[1]: m[2] or m[3] or m[4] or "" for m in _KEY_VALUE.finditer(comment)}
-            try:
-                crystal: Crystal | PathwayError = _crystal(keys, atoms)
-            except PathwayError as error:
-                crystal = error
-            yield crystal, keys
+    for count in lines:
+        if count.isspace():
+            continue
+        text = count.strip().decode("utf-8", "replace")
+        if not text.isdecimal():
+            raise ValueError(f"found {text[:40]!r} where a frame's number of atoms was expected")
+        n_atoms = int(text[:40])
+        if n_atoms > _MOST_ATOMS:
+            raise ValueError(f"a frame of {text[:40]} atoms; expected at most {_MOST_ATOMS:,}")
+        comment = next(lines, b"")
+        atoms = list(islice(lines, n_atoms))
+        if len(atoms) < n_atoms:
+            raise ValueError(f"the file ends after {len(atoms)} of a frame's {n_atoms} atoms")
+        yield b"".join([count, comment, *atoms])
 
 
-def _crystal(keys: dict[str, str], atoms: list[str]) -> Crystal:
+def frame_keys(frame: bytes) -> dict[str, str]:
+    """The key=value pairs of a frame's comment line."""
+    return _keys(_lines(frame)[1])
+
+
+def crystal_from_frame(frame: bytes) -> Crystal:
+    """The crystal of a frame.
+
+    Raises:
+        PathwayError: ``not_periodic``, ``singular_cell``, ``bad_shape``, ``non_finite``,
+            ``unknown_element`` or ``unreadable``.
+    """
+    _, comment, *atoms = _lines(frame)
+    keys = _keys(comment)
     lattice = _lattice(keys)
     species_column, position_column = _columns(
         keys.get("Properties", "species:S:1:pos:R:3").split(":")
@@ -66,6 +75,16 @@ def _crystal(keys: dict[str, str], atoms: list[str]) -> Crystal:
     if not np.isfinite(frac).all():
         raise PathwayError("non_finite", "positions or Lattice hold values that are not finite")
     return Crystal(lattice, np.array(numbers, dtype=np.int64), frac)
+
+
+def _lines(frame: bytes) -> list[str]:
+    # Only where the file has line ends: text has more characters that end lines than bytes have.
+    lines = frame.decode("utf-8", "replace").removesuffix("\n").split("\n")
+    return lines if len(lines) > 1 else [*lines, ""]
+
+
+def _keys(comment: str) -> dict[str, str]:
+    return {m[1]: m[2] or m[3] or m[4] or "" for m in _KEY_VALUE.finditer(comment)}
 
 
 def _lattice(keys: dict[str, str]) -> FloatArray:

@@ -1,191 +1,215 @@
-"""One reader per kind of file: each streams what the file holds, good entries and bad ones."""
+"""Documents parsed, on any machine: good entries and bad ones, then candidates and failures."""
 
 from __future__ import annotations
 
 import json
-import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
 
 from pathways.types import Crystal, PathwayError
+from screen.sources.base import Query
+from screen.sources.columns import Columns, clean_text
+from screen.sources.documents import Document, one_line
+from screen.sources.extxyz import crystal_from_frame, frame_keys
+from screen.sources.selection import Examined, examine, failed
 from screen.sources.structure_json import crystal_from_json
 
 if TYPE_CHECKING:
     from pymatgen.core.structure import Structure
 
-ROWS_PER_BATCH = 512
-
-_INFO_COLUMNS = {
-    "formula": "formula",
-    "space_group": "space_group",
-    "energy_above_hull_ev_atom": "energy_above_hull_ev",
-    "energy_above_hull_ev": "energy_above_hull_ev",
-    "energy_above_hull": "energy_above_hull_ev",
-    "band_gap_ev": "band_gap_ev",
-    "band_gap": "band_gap_ev",
-    "theoretical": "theoretical",
-    "license": "license",
-    "url": "url",
-}
-"""Columns of a table of structures, and what they are called in ``Candidate.info``."""
-
 
 @dataclass(frozen=True, eq=False)
 class Entry:
-    """One structure of a file, or why it is none."""
+    """One structure of a document, or why it is none."""
 
     crystal: Crystal | PathwayError
     where: str = ""
-    """Place in the file, such as ``line 12``; empty where the file is one structure."""
+    """Place in the document; empty where the document is one structure."""
     material_id: str | None = None
-    """Where the file gives one."""
+    """Where the document gives one."""
     info: Mapping[str, Any] = field(default_factory=dict)
 
 
-Reader = Callable[[Path], Iterator[Entry]]
-"""May raise anything when the file as a whole cannot be read (on)."""
+class Found(NamedTuple):
+    """What came of one entry."""
+
+    material_id: str
+    place: str
+    """File and place in it, for messages."""
+    examined: Examined | None
+    """None for a system not asked for."""
 
 
-def reader_for(name: str) -> Reader | None:
-    """The reader for a file's name, or None when no kind of structure file is called so."""
-    reader = _READERS.get(os.path.splitext(name)[1].lower())  # noqa: PTH122 - names by the 100,000
-    if reader is None and name.startswith(("POSCAR", "CONTCAR")):
-        return read_poscar
-    return reader
+@dataclass(frozen=True)
+class Parser:
+    """Documents into what was found in them. Never raises on what a document holds.
+
+    Attributes:
+        query: What is asked for.
+        info: Of all materials alike, for ``Candidate.info``.
+        columns: What the columns of tables are called.
+    """
+
+    query: Query
+    info: Mapping[str, Any]
+    columns: Columns
+
+    def __call__(self, documents: Iterable[Document]) -> list[Found]:
+        """What was found, in order."""
+        return [found for document in documents for found in self._parsed(document)]
+
+    def _parsed(self, document: Document) -> Iterator[Found]:
+        entries = list(_entries(document, self.columns))
+        is_single = document.is_all and len(entries) == 1
+        for n, entry in enumerate(entries, start=document.first):
+            fallback = document.file_id if is_single else f"{document.file_id}-{n}"
+            where = entry.where or document.where
+            place = f"{document.file}, {where}" if where else document.file
+            material_id = fallback if entry.material_id is None else entry.material_id
+            yield Found(material_id, place, self._examined(material_id, place, entry))
+
+    def _examined(self, material_id: str, place: str, entry: Entry) -> Examined | None:
+        if isinstance(entry.crystal, PathwayError):
+            error = entry.crystal
+            detail = f"{place}: {clean_text(error.detail)}"
+            return Examined(failed(material_id, "source", error.reason, detail))
+        try:
+            return examine(material_id, entry.crystal, {**self.info, **entry.info}, self.query)
+        except Exception as error:  # a crystal so odd that it cannot be compared with others
+            detail = f"{place}: {one_line(error)}"
+            return Examined(failed(material_id, "source", "unreadable", detail))
 
 
-def stem_of(name: str) -> str:
-    """A file's name without the suffix that says its kind; ``POSCAR.mp-1`` keeps its own."""
-    stem, suffix = os.path.splitext(name)  # noqa: PTH122
-    return stem if suffix.lower() in _READERS else name
+def _entries(document: Document, columns: Columns) -> Iterator[Entry]:
+    """The entries of a document; what goes wrong with it as a whole is one more."""
+    content = document.content
+    if isinstance(content, PathwayError):
+        yield Entry(content)
+        return
+    try:
+        yield from _READERS[document.kind](document, _as_bytes(content), columns)
+    except Exception as error:  # one bad document is a row, whatever its reader raises
+        yield Entry(PathwayError("unreadable", one_line(error)))
 
 
-def read_cif(path: Path) -> Iterator[Entry]:
+def _as_bytes(content: bytes | str) -> bytes:
+    return content.encode("utf-8", "surrogatepass") if isinstance(content, str) else content
+
+
+def _read_cif(document: Document, content: bytes, columns: Columns) -> Iterator[Entry]:
+    yield from _cif_entries(content.decode("utf-8", "replace"))
+
+
+def _cif_entries(text: str) -> Iterator[Entry]:
     """Every structure of a CIF, in the cell of the file; blocks without atoms are no structures."""
     from pymatgen.io.cif import CifParser
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        parser = CifParser(path, check_cif=False)
+        parser = CifParser.from_str(text, check_cif=False)
         structures = parser.parse_structures(primitive=False, on_error="ignore")
-    yield from _from_structures(structures, "structure")
+    for n, structure in enumerate(structures, start=1):
+        yield Entry(_crystal(structure), f"structure {n}" if n > 1 else "")
     for warning in parser.warnings:  # type: ignore[attr-defined]
         # A block without atoms, such as data_global, is no loss.
         if warning.startswith("No structure parsed") and "_atom_site_label" not in warning:
             yield Entry(PathwayError("unreadable", warning), "one of its blocks")
 
 
-def read_poscar(path: Path) -> Iterator[Entry]:
-    """The structure of a VASP file."""
+def _read_poscar(document: Document, content: bytes, columns: Columns) -> Iterator[Entry]:
+    yield Entry(_poscar_crystal(content.decode()))
+
+
+def _poscar_crystal(text: str) -> Crystal | PathwayError:
     from pymatgen.io.vasp.inputs import Poscar
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         # Without element symbols pymatgen would call them H, He, Li …
         warnings.filterwarnings("error", message="Elements in POSCAR cannot be determined")
-        poscar = Poscar.from_file(path, check_for_potcar=False)
-    yield from _from_structures([poscar.structure], "structure")
+        return _crystal(Poscar.from_str(text).structure)
 
 
-def read_json(path: Path) -> Iterator[Entry]:
-    """One structure, a row with a structure, or a list of either."""
-    value = json.loads(path.read_bytes())
-    rows = value if isinstance(value, list) else [value]
-    yield from (entry_from_row(row, f"item {n}") for n, row in enumerate(rows, start=1))
+def _crystal(structure: Structure) -> Crystal | PathwayError:
+    from pathways.convert import crystal_from_structure
+
+    try:
+        crystal = crystal_from_structure(structure)
+    except PathwayError as error:
+        return error
+    if not (np.isfinite(crystal.lattice).all() and np.isfinite(crystal.frac).all()):
+        return PathwayError("non_finite", "lattice or sites hold values that are not finite")
+    return crystal
 
 
-def read_jsonl(path: Path) -> Iterator[Entry]:
-    """One row with a structure, or one structure, per line; empty lines are skipped."""
-    with path.open("rb") as lines:
-        for n, line in enumerate(lines, start=1):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line)
-            except ValueError as error:
-                yield Entry(PathwayError("unreadable", f"no JSON: {error}"), f"line {n}")
-                continue
-            yield entry_from_row(row, f"line {n}")
+def _read_json(document: Document, content: bytes, columns: Columns) -> Iterator[Entry]:
+    """One structure, or a row with one."""
+    try:
+        row = json.loads(content)
+    except ValueError as error:
+        raise ValueError(f"no JSON: {error}") from None
+    yield _row_entry(row, "", columns)
 
 
-def read_parquet(path: Path) -> Iterator[Entry]:
-    """The rows of a table with a ``structure`` column, a batch at a time."""
-    import pyarrow.parquet as pq
+def _read_parquet(document: Document, content: bytes, columns: Columns) -> Iterator[Entry]:
+    import pyarrow as pa
 
-    with pq.ParquetFile(path) as file:
-        columns = file.schema_arrow.names
-        if "structure" not in columns:
-            raise ValueError(f"columns are {', '.join(columns)}; expected one called structure")
-        wanted = [c for c in columns if c in ("structure", "material_id", *_INFO_COLUMNS)]
-        n = 0
-        for batch in file.iter_batches(batch_size=ROWS_PER_BATCH, columns=wanted):
-            for row in batch.to_pylist():
-                n += 1
-                yield entry_from_row(row, f"row {n}")
+    with pa.ipc.open_stream(content) as stream:
+        rows = stream.read_all().to_pylist()
+    for n, row in enumerate(rows, start=document.first):
+        yield _row_entry(row, f"row {n}", columns)
 
 
-def entry_from_row(row: object, where: str) -> Entry:
+def _row_entry(row: object, where: str, columns: Columns) -> Entry:
     """An entry from a row ``{"material_id": …, "structure": …, …}`` or from a bare structure."""
     if not isinstance(row, dict):
         found = type(row).__name__
         return Entry(PathwayError("unreadable", f"{found}, expected a JSON object"), where)
-    material_id = row.get("material_id")
-    info = {
-        name: known
-        for column, name in _INFO_COLUMNS.items()
-        if (known := _known(name, row.get(column))) is not None
-    }
+    crystal: Crystal | PathwayError
     try:
-        crystal: Crystal | PathwayError = crystal_from_json(row.get("structure", row))
+        crystal = _crystal_from_cell(columns.structure_of(row))
     except PathwayError as error:
         crystal = error
-    return Entry(crystal, where, None if material_id is None else str(material_id), info)
+    except Exception as error:  # one bad row, whatever its reader raises
+        crystal = PathwayError("unreadable", one_line(error))
+    return Entry(crystal, where, columns.id_of(row), columns.info_of(row))
 
 
-def _known(name: str, value: object) -> object:
-    """A value of the type its column has, or None: tables write missing as null, NaN or text."""
-    if name in ("energy_above_hull_ev", "band_gap_ev"):
-        is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        return float(value) if is_number and value == value else None  # type: ignore[arg-type]
-    if name == "theoretical":
-        return value if isinstance(value, bool) else None
-    return value if isinstance(value, str) and value else None
+def _crystal_from_cell(value: object) -> Crystal:
+    """The crystal in a table's cell: JSON, as text or not, or the text of a CIF or POSCAR."""
+    text = value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+    if not isinstance(text, str) or text.lstrip().startswith("{") or "\n" not in text.strip():
+        return crystal_from_json(text)
+    if "data_" not in text and "_cell_length" not in text:
+        crystals = [_poscar_crystal(text)]
+    else:
+        crystals = [entry.crystal for entry in _cif_entries(text)]
+    if len(crystals) > 1:
+        raise PathwayError("unreadable", f"{len(crystals)} structures, expected one in a row")
+    if isinstance(crystals[0], PathwayError):
+        raise crystals[0]
+    return crystals[0]
 
 
-def _from_structures(structures: Iterable[Structure], what: str) -> Iterator[Entry]:
-    from pathways.convert import crystal_from_structure
-
-    for n, structure in enumerate(structures, start=1):
-        try:
-            crystal: Crystal | PathwayError = crystal_from_structure(structure)
-        except PathwayError as error:
-            crystal = error
-        yield Entry(crystal, f"{what} {n}" if n > 1 else "")
-
-
-def _read_extxyz(path: Path) -> Iterator[Entry]:
-    from screen.sources.extxyz import read_frames
-
-    for n, (crystal, keys) in enumerate(read_frames(path), start=1):
-        yield Entry(crystal, f"frame {n}", keys.get("material_id"))
+def _read_extxyz(document: Document, content: bytes, columns: Columns) -> Iterator[Entry]:
+    keys = frame_keys(content)
+    crystal: Crystal | PathwayError
+    try:
+        crystal = crystal_from_frame(content)
+    except PathwayError as error:
+        crystal = error
+    yield Entry(crystal, "", columns.id_of(keys), columns.info_of(keys))
 
 
-_READERS: dict[str, Reader] = {
-    ".cif": read_cif,
-    ".vasp": read_poscar,
-    ".poscar": read_poscar,
-    ".json": read_json,
-    ".jsonl": read_jsonl,
-    ".parquet": read_parquet,
-    ".xyz": _read_extxyz,
-    ".extxyz": _read_extxyz,
+_READERS: dict[str, Callable[[Document, bytes, Columns], Iterator[Entry]]] = {
+    "cif": _read_cif,
+    "poscar": _read_poscar,
+    "json": _read_json,
+    "jsonl": _read_json,
+    "parquet": _read_parquet,
+    "extxyz": _read_extxyz,
 }
-
-KINDS = ", ".join(["POSCAR*", "CONTCAR*", *(f"*{suffix}" for suffix in _READERS)])
-"""The names that structure files have, for messages."""
-
-TABLES = (".jsonl", ".parquet", ".xyz", ".extxyz", ".json")
-"""Kinds of which one file may hold many structures."""

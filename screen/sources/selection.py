@@ -1,62 +1,103 @@
-"""What every source does alike: build a candidate's description and apply the query."""
+"""What every source does alike: examine its crystals, then admit each once.
+
+``examine`` looks at one crystal by itself, hence on any machine; ``admit`` knows what came before,
+hence in the driver.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from jobs.records import Candidate, Failure
+from pathways.checks import check_cell
 from pathways.elements import SYMBOLS
-from pathways.types import Crystal
+from pathways.fingerprint import fingerprint
+from pathways.types import Crystal, FloatArray, PathwayError
 from screen.sources.base import Query
+from screen.sources.duplicates import Duplicates
+from screen.sources.filters import reject
 from screen.sources.structure_json import structure_json
 
 MAX_DETAIL = 300
 """Longest detail of a failure, characters."""
 
 
-def select(
+@dataclass(frozen=True, eq=False)
+class Examined:
+    """A candidate or failure of a source, before it is known whether it was there already."""
+
+    item: Candidate | Failure
+    fingerprint: FloatArray | None = None
+    """Of the candidate's crystal, where duplicates are looked for."""
+
+
+def examine(
     material_id: str, crystal: Crystal, info: Mapping[str, Any], query: Query
-) -> Candidate | Failure | None:
+) -> Examined | None:
     """A candidate, the failure that keeps it out, or None for a system not asked for.
 
     Args:
         material_id: The material's id in its source.
         crystal: The crystal as the source gives it.
-        info: What else the source knows; the keys are columns of ``materials``.
+        info: What else the source knows; the keys are columns of ``materials``, and what the
+            filters ask for.
         query: What is asked for.
     """
-    elements = [SYMBOLS[number] for number in np.unique(crystal.numbers)]
-    if not query.selects(elements):
-        if query.patterns:
-            return None
-        found = "-".join(sorted(elements))
-        return failed(material_id, "filter", "no_mobile_ion", f"{found} holds no {query.ion}")
-    ehull_ev = info.get("energy_above_hull_ev")
-    if ehull_ev is not None and query.max_ehull_ev is not None and ehull_ev > query.max_ehull_ev:
-        return failed(
-            material_id,
-            "filter",
-            "above_hull",
-            f"{ehull_ev:.3f} eV/atom above the hull, at most {query.max_ehull_ev:g} asked for",
-        )
-    if len(crystal) > query.max_sites:
-        return failed(
-            material_id,
-            "filter",
-            "too_many_sites",
-            f"{len(crystal)} sites, at most {query.max_sites} asked for",
-        )
+    numbers, counts = np.unique(crystal.numbers, return_counts=True)
+    amounts = {SYMBOLS[number]: int(n) for number, n in zip(numbers, counts, strict=True)}
+    if query.patterns and not query.selects(amounts):
+        return None
+    rejection = reject(amounts, info, query)
+    if rejection is not None:
+        return Examined(failed(material_id, "filter", *rejection))
     described = {
-        "chemsys": "-".join(sorted(elements)),
+        "chemsys": "-".join(sorted(amounts)),
         "nsites": len(crystal),
         **{key: value for key, value in info.items() if value is not None},
     }
-    described.setdefault("formula", reduced_formula(crystal))
-    described.setdefault("structure_json", structure_json(crystal))
-    return Candidate(material_id, query.ion, crystal, described)
+    if "formula" not in described:
+        described["formula"] = reduced_formula(amounts)
+    if "structure_json" not in described:
+        described["structure_json"] = structure_json(crystal)
+    candidate = Candidate(material_id, query.ion, crystal, described)
+    return Examined(candidate, None if query.keep_duplicates else _fingerprint(crystal))
+
+
+def _fingerprint(crystal: Crystal) -> FloatArray | None:
+    """What tells the crystal from others; None where it will be refused for its cell."""
+    try:
+        check_cell(crystal)
+    except PathwayError:
+        return None
+    return fingerprint(crystal)
+
+
+def admit(examined: Iterable[Examined | None], query: Query) -> Iterator[Candidate | Failure]:
+    """Each candidate once, by its structure, until ``limit`` candidates have passed."""
+    duplicates = Duplicates()
+    n_candidates = 0
+    for one in examined:
+        if one is None:
+            continue
+        item = one.item
+        if isinstance(item, Candidate) and one.fingerprint is not None:
+            first = duplicates.first(item.material_id, item.crystal.numbers, one.fingerprint)
+            if first is not None:
+                yield failed(
+                    item.material_id,
+                    "filter",
+                    "duplicate_structure",
+                    f"the same crystal as {first}; --keep-duplicates takes both",
+                )
+                continue
+        yield item
+        n_candidates += isinstance(item, Candidate)
+        if n_candidates == query.limit:
+            return
 
 
 def failed(material_id: str, stage: str, reason: str, detail: object) -> Failure:
@@ -67,20 +108,12 @@ def failed(material_id: str, stage: str, reason: str, detail: object) -> Failure
     return Failure(material_id, stage, reason, line)
 
 
-def up_to(items: Iterable[Candidate | Failure], limit: int | None) -> Iterator[Candidate | Failure]:
-    """Pass items on until ``limit`` candidates have passed; failures do not count."""
-    n_candidates = 0
-    for item in items:
-        yield item
-        n_candidates += isinstance(item, Candidate)
-        if n_candidates == limit:
-            return
+def reduced_formula(amounts: Mapping[str, int]) -> str:
+    """The reduced formula, written as the Materials Project does.
 
-
-def reduced_formula(crystal: Crystal) -> str:
-    """The reduced formula, written as the Materials Project does."""
+    Args:
+        amounts: Atoms per element in the cell.
+    """
     from pymatgen.core.composition import Composition
 
-    numbers, counts = np.unique(crystal.numbers, return_counts=True)
-    amounts = {SYMBOLS[number]: int(count) for number, count in zip(numbers, counts, strict=True)}
     return str(Composition(amounts).reduced_formula)

@@ -20,8 +20,8 @@ def crystal_from_json(value: object) -> Crystal:
     """The crystal that a JSON text or an already decoded object describes.
 
     Raises:
-        PathwayError: ``unreadable``, ``bad_shape``, ``non_finite``, ``unknown_element`` or
-            ``partial_occupancy``.
+        PathwayError: ``unreadable``, ``bad_shape``, ``non_finite``, ``unknown_element``,
+            ``partial_occupancy`` or ``not_periodic``.
     """
     if isinstance(value, str | bytes):
         try:
@@ -99,12 +99,52 @@ def _array(name: str, value: Any, shape: tuple[int, ...]) -> FloatArray:
 
 
 def _from_pymatgen(value: dict[str, Any]) -> Crystal:
+    """A crystal from pymatgen's dict, read straight to arrays where every site holds one element.
+
+    Pymatgen itself has the last word on all others, and so gives the reasons of every refusal.
+    """
+    lattice, sites = value.get("lattice"), value["sites"]
+    pbc = lattice.get("pbc") if isinstance(lattice, dict) else None
+    if isinstance(pbc, list | tuple) and not all(pbc):
+        raise PathwayError("not_periodic", f"pbc is {pbc}; a crystal needs it in all directions")
+    try:
+        numbers = np.array([_number(site["species"]) for site in sites], dtype=np.int64)
+        crystal = Crystal(
+            lattice=np.array(value["lattice"]["matrix"], dtype=np.float64).reshape(3, 3),
+            numbers=numbers,
+            frac=np.array([site["abc"] for site in sites], dtype=np.float64),
+        )
+    except (KeyError, TypeError, ValueError, OverflowError):
+        crystal = _through_pymatgen(value)
+    else:
+        if crystal.frac.shape != (len(sites), 3) or not len(sites):
+            crystal = _through_pymatgen(value)
+    if not (np.isfinite(crystal.lattice).all() and np.isfinite(crystal.frac).all()):
+        raise PathwayError("non_finite", "lattice or sites hold values that are not finite")
+    return crystal
+
+
+def _number(species: Any) -> int:
+    """Atomic number of the one element that fills a site.
+
+    Raises:
+        ValueError: There is another element or a vacancy, or it is no plain element.
+    """
+    (only,) = species
+    if only["occu"] != 1:
+        raise ValueError
+    return atomic_number(only["element"])
+
+
+def _through_pymatgen(value: dict[str, Any]) -> Crystal:
     from pymatgen.core.structure import Structure
 
     from pathways.convert import crystal_from_structure
 
     try:
-        structure = Structure.from_dict(value)
+        # Properties are left out: to decode them runs what they name.
+        sites = [{"species": site["species"], "abc": site["abc"]} for site in value["sites"]]
+        structure = Structure.from_dict({"lattice": value["lattice"], "sites": sites})
     except Exception as error:  # pymatgen raises whatever its parts raise
         raise PathwayError(
             "unreadable", f"not a pymatgen structure: {type(error).__name__}: {error}"

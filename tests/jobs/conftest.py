@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pytest
@@ -137,3 +140,23 @@ def cluster() -> Iterator[Resources]:
         # The workers cannot import tests.
         cloudpickle.register_pickle_by_value(sys.modules[__name__])
         yield resources
+
+
+@pytest.fixture
+def lost(cluster: Resources) -> Any:
+    """Reference of an object that was lost with its owner."""
+    import ray
+    from ray.exceptions import ObjectLostError
+
+    class Owner:
+        def put(self) -> list[Any]:
+            return [ray.put(b"lost with its owner" * 10_000)]
+
+    remote: Any = ray.remote(Owner)
+    owner = remote.options(num_cpus=0).remote()
+    (reference,) = ray.get(owner.put.remote())
+    ray.kill(owner)
+    with contextlib.suppress(ObjectLostError):
+        while ray.get(reference):  # the news takes a moment
+            time.sleep(0.1)
+    return reference

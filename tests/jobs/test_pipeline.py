@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import pairwise
@@ -9,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from jobs.parallel import mapped
 from jobs.pipeline import run
 from jobs.records import Candidate, Failure, MaterialResult, Progress
 from jobs.session import Resources
@@ -18,6 +23,8 @@ from models.checkpoint import list_models
 from pathways.hops import HopSettings
 
 Predictors = Callable[..., PredictorFactory]
+PATIENCE_S = 120.0
+"""Nothing takes long, but machines that run tests can be busy."""
 SMALL: dict[str, Any] = {"batch_cost": 60_000, "chunk": 2, "num_cpus": 1, "num_gpus": 0}
 
 
@@ -158,17 +165,76 @@ def test_write_error_comes_out_and_write_is_not_called_again(
     assert len(calls) == 1
 
 
-def test_source_error_comes_out_after_the_finished_is_written(
-    inline: RunSettings, candidates: list[Candidate], predictors: Predictors
+def test_source_error_comes_out_after_all_that_came_before_is_written(
+    settings: RunSettings,
+    candidates: list[Candidate],
+    expected: dict[str, float],
+    predictors: Predictors,
 ) -> None:
+    error = ConnectionError("the server went away")
+
     def source() -> Iterator[Candidate | Failure]:
+        yield unread("first")
         yield from candidates
-        raise ConnectionError("the server went away")
+        raise error
 
     store = Store()
-    with pytest.raises(ConnectionError, match="went away"):
-        run(source(), store, inline, None, predictors())
-    assert barriers(store)
+    with pytest.raises(ConnectionError) as raised:
+        run(source(), store, settings, None, predictors())
+    assert raised.value is error
+    assert barriers(store) == expected
+    assert len(store.results) == len(candidates) + 1
+
+
+def test_source_error_before_the_first_candidate_starts_nothing(
+    settings: RunSettings, predictors: Predictors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def source() -> Iterator[Candidate | Failure]:
+        yield unread("first")
+        raise ConnectionError("the server went away")
+
+    monkeypatch.delattr("jobs.ray_engine.ray_session")
+    store = Store()
+    with pytest.raises(ConnectionError):
+        run(source(), store, settings, None, predictors())
+    assert set(store.results) == {"first"}
+
+
+def test_source_that_waits_holds_up_nothing(
+    settings: RunSettings, candidates: list[Candidate], predictors: Predictors
+) -> None:
+    store, first_page_written = Store(), threading.Event()
+
+    def source() -> Iterator[Candidate | Failure]:
+        yield from candidates[3:]
+        assert first_page_written.wait(PATIENCE_S)
+        yield unread("next")
+        yield from candidates[:3]
+
+    def write(batch: list[MaterialResult]) -> None:
+        store(batch)
+        if len(store.results) == len(candidates[3:]):
+            first_page_written.set()
+
+    run(source(), write, settings, None, predictors())
+    assert len(store.results) == len(candidates) + 1
+
+
+def test_candidates_that_rays_workers_make_come_out_alike(
+    cluster: Resources,
+    settings: RunSettings,
+    candidates: list[Candidate],
+    expected: dict[str, float],
+    predictors: Predictors,
+) -> None:
+    def source() -> Iterator[Candidate]:
+        for page in mapped(lambda page: page[::-1], [candidates[:2], candidates[2:5], []]):
+            yield from page
+        yield candidates[5]
+
+    store = Store()
+    run(source(), store, settings, None, predictors())
+    assert barriers(store) == expected
 
 
 def many(candidates: list[Candidate], count: int) -> Iterator[Candidate]:
@@ -178,17 +244,31 @@ def many(candidates: list[Candidate], count: int) -> Iterator[Candidate]:
         yield Candidate(f"{base.material_id}-{number}", base.ion, base.crystal)
 
 
-def test_interrupt_writes_what_is_finished_and_comes_out(
-    settings: RunSettings, candidates: list[Candidate], predictors: Predictors
+@pytest.mark.parametrize("count", [0, 30])
+def test_interrupt_writes_what_is_finished_and_does_not_wait_for_the_source(
+    settings: RunSettings, candidates: list[Candidate], predictors: Predictors, count: int
 ) -> None:
-    def source() -> Iterator[Candidate]:
-        yield from many(candidates, 30)
-        raise KeyboardInterrupt
+    store, written, go_on = Store(), threading.Event(), threading.Event()
+    sent_at = 0.0
 
-    store = Store()
+    def source() -> Iterator[Candidate]:
+        nonlocal sent_at
+        yield from many(candidates, count)
+        assert not count or written.wait(PATIENCE_S)
+        sent_at = time.monotonic()
+        os.kill(os.getpid(), signal.SIGINT)
+        assert go_on.wait(PATIENCE_S)
+        raise AssertionError("nobody asked")
+
+    def write(batch: list[MaterialResult]) -> None:
+        store(batch)
+        written.set()
+
     with pytest.raises(KeyboardInterrupt):
-        run(source(), store, settings, None, predictors())
-    assert store.results
+        run(source(), write, settings, None, predictors())
+    assert time.monotonic() - sent_at < 10
+    go_on.set()
+    assert bool(store.results) == bool(count)
     for result in store.results.values():
         assert result.candidate is not None
         check_whole(result, result.candidate)
@@ -205,8 +285,12 @@ def test_predictor_that_cannot_be_made_says_why(
 
 
 def test_source_is_pulled_only_as_far_as_work_goes(
-    settings: RunSettings, candidates: list[Candidate], predictors: Predictors
+    settings: RunSettings,
+    candidates: list[Candidate],
+    predictors: Predictors,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("jobs.source.AHEAD", 16)
     settings = replace(settings, hops=HopSettings(max_hops=1))
     taken, finished, ahead = 0, 0, []
 
@@ -223,7 +307,7 @@ def test_source_is_pulled_only_as_far_as_work_goes(
 
     assert run(source(), write, settings, None, predictors()).written == 150
     # 64 that are finished and wait for each other, and what the workers of each kind may hold.
-    assert max(ahead) < 64 + 40
+    assert max(ahead) < 16 + 64 + 40
 
 
 def test_the_shipped_model_gives_the_same_on_both_engines(

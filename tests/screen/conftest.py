@@ -190,7 +190,9 @@ def content(path: Path) -> dict[str, list[dict[str, Any]]]:
 def environment() -> dict[str, str]:
     """Of a process that runs the program from this checkout, alike on every machine."""
     kept = {key: value for key, value in os.environ.items() if key != "MP_API_KEY"}
-    return {**kept, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1", "TERM": "dumb"}
+    # With what tests/conftest.py has put on the path to keep child processes on this machine.
+    path = os.pathsep.join((str(REPOSITORY), os.environ.get("PYTHONPATH", "")))
+    return {**kept, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "TERM": "dumb"}
 
 
 def write_structures(path: Path, names: Sequence[str], copies: int = 1) -> Path:

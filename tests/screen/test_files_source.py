@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 import json
+import os
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +13,16 @@ import pytest
 from pymatgen.core import Lattice, Structure
 
 from jobs.records import Candidate, Failure
+from jobs.session import ray_session
+from jobs.settings import RunSettings
 from screen.chemsys import parse
 from screen.errors import UserError
-from screen.sources import Query, open_source
-from screen.sources.files import Files
+from screen.options import RunOptions
+from screen.sources import Query, Source, documents, open_source
+from screen.sources.files import Columns, Files
+from screen.sources.readers import Parser
 
-ANY_MG = Query((), "Mg")
+ANY_MG = Query((), "Mg", keep_duplicates=True)
 
 
 def rock_salt(cation: str = "Mg") -> Structure:
@@ -47,6 +51,10 @@ def write_jsonl(path: Path, *rows: object) -> Path:
 
 def read(path: Path, query: Query = ANY_MG) -> list[Candidate | Failure]:
     return list(Files([path]).candidates(query))
+
+
+def opened(*paths: Path | str) -> Source:
+    return open_source(RunOptions(source=tuple(map(str, paths))), pytest.fail)
 
 
 def reasons(items: list[Candidate | Failure]) -> list[tuple[str, str, str]]:
@@ -95,7 +103,7 @@ def write_kind(kind: str, folder: Path) -> Path:
 )
 def test_every_kind_of_file_gives_the_same_crystal(kind: str, tmp_path: Path) -> None:
     path = write_kind(kind, tmp_path)
-    (candidate,) = open_source(str(path)).candidates(ANY_MG)
+    (candidate,) = opened(path).candidates(ANY_MG)
     assert isinstance(candidate, Candidate)
     assert candidate.material_id == (kind if kind.startswith("CONTCAR") else path.stem)
     assert candidate.info["formula"] == "MgO"
@@ -121,7 +129,7 @@ def test_a_folder_is_read_to_the_bottom_in_a_fixed_order(tmp_path: Path) -> None
 def test_several_paths_make_one_source(tmp_path: Path) -> None:
     one = write_jsonl(tmp_path / "one.jsonl", row("m-1"))
     two = write_jsonl(tmp_path / "two.jsonl", row("m-2"), row("m-1"))
-    items = list(open_source([str(one), str(two)]).candidates(ANY_MG))
+    items = list(opened(one, two).candidates(ANY_MG))
     assert [item.material_id for item in items] == ["m-1", "m-2", "m-1#2"]
     assert reasons(items) == [("m-1#2", "source", "duplicate_id")]
 
@@ -139,7 +147,7 @@ def test_bad_files_are_rows_and_the_rest_goes_on(tmp_path: Path) -> None:
     disordered[0] = {"Mg": 0.5, "Ca": 0.5}
     disordered.to(filename=str(tmp_path / "disordered.cif"))
     source = Files([tmp_path])
-    assert len(source.version) == 12
+    assert len(source.version()) == 12
     items = list(source.candidates(ANY_MG))
     assert [item.material_id for item in items if isinstance(item, Candidate)] == ["good"]
     by_id = {item.material_id: item for item in items if isinstance(item, Failure)}
@@ -236,7 +244,7 @@ def test_filters(tmp_path: Path) -> None:
         ("ca", "filter", "no_mobile_ion"),
         ("high", "filter", "above_hull"),
     ]
-    items = read(path, Query((parse("Mg-*"),), "Mg", max_ehull_ev=None))
+    items = read(path, Query((parse("Mg-*"),), "Mg", max_ehull_ev=None, keep_duplicates=True))
     assert [item.material_id for item in items] == ["mg", "high"]
     items = read(path, Query((parse("Mg-*"),), "Mg", max_sites=7))
     assert ("mg", "filter", "too_many_sites") in reasons(items)
@@ -276,7 +284,7 @@ def test_paths_that_can_never_work(
     monkeypatch.chdir(tmp_path)
     Path("notes.txt").write_text("no structure")
     with pytest.raises(UserError) as caught:
-        open_source(spec)
+        opened(spec)
     assert caught.value.exit_code == code
     assert spec in str(caught.value)
 
@@ -288,37 +296,194 @@ def test_an_empty_folder_yields_nothing(tmp_path: Path) -> None:
 
 def test_version_follows_the_content(tmp_path: Path) -> None:
     path = write_jsonl(tmp_path / "t.jsonl", row("a"))
-    file_version, folder_version = Files([path]).version, Files([tmp_path]).version
+    file_version, folder_version = Files([path]).version(), Files([tmp_path]).version()
     copy = tmp_path.with_name(tmp_path.name + "-copy") / "t.jsonl"
     copy.parent.mkdir()
     copy.write_bytes(path.read_bytes())
-    assert Files([copy]).version == file_version
+    assert Files([copy]).version() == file_version
     write_jsonl(path, row("b"), row("c"))
-    assert Files([path]).version != file_version
-    assert Files([tmp_path]).version != folder_version
+    assert Files([path]).version() != file_version
+    assert Files([tmp_path]).version() != folder_version
 
 
-def test_streams_and_stops_at_the_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = write_jsonl(tmp_path / "t.jsonl", "{", *(row(f"m-{n}") for n in range(50)))
-    from screen.sources import readers
+def cifs(folder: Path, *names: str) -> None:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        rock_salt().to(filename=str(folder / name), fmt="cif")
 
-    n_read = 0
-    original = readers.entry_from_row
 
-    def counting(value: object, where: str) -> readers.Entry:
-        nonlocal n_read
-        n_read += 1
-        return original(value, where)
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [
+        ("cifs/*.cif", ["a", "b"]),
+        ("cifs/[!a].cif", ["b"]),
+        ("cifs/?.*", ["a", "b"]),
+        ("cifs/**/*.cif", ["a", "b", "c", "d"]),
+        ("cifs/**", ["a", "b", "c", "d"]),
+        ("cifs/*/deeper/*.cif", ["d"]),
+        ("c*/sub", ["c", "d"]),
+        ("c*", ["a", "b", "c", "d"]),
+    ],
+)
+def test_patterns(
+    pattern: str, expected: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cifs(tmp_path / "cifs", "b.cif", "a.cif", "sub/c.cif", "sub/deeper/d.cif", ".hidden/e.cif")
+    (tmp_path / "cifs" / "c.txt").write_text("no structure")
+    monkeypatch.chdir(tmp_path)
+    for given in (pattern, str(tmp_path / pattern)):
+        source = opened(given)
+        assert sorted(item.material_id for item in source.candidates(ANY_MG)) == expected
+        assert source.count(ANY_MG) == len(expected)
+    assert opened("cifs/*.cif").name == "cifs"
 
-    monkeypatch.setattr(readers, "entry_from_row", counting)
-    items: Iterator[Candidate | Failure] = Files([path]).candidates(Query((), "Mg", limit=3))
-    assert sum(isinstance(item, Candidate) for item in items) == 3
-    assert n_read <= 5
+
+def test_a_pattern_is_sorted_and_its_files_are_told_by_their_listing(tmp_path: Path) -> None:
+    cifs(tmp_path, *(f"{n}.cif" for n in (10, 9, 1, 2)))
+    source = opened(f"{tmp_path}/*.cif")
+    assert [item.material_id for item in source.candidates(ANY_MG)] == ["1", "10", "2", "9"]
+    assert source.version(ANY_MG) == opened(tmp_path).version(ANY_MG)
+    os.utime(tmp_path / "2.cif", ns=(0, 0))
+    assert opened(f"{tmp_path}/*.cif").version(ANY_MG) != source.version(ANY_MG)
+
+
+def test_a_file_whose_name_looks_like_a_pattern_is_that_file(tmp_path: Path) -> None:
+    cifs(tmp_path, "a[1].cif", "a1.cif")
+    (item,) = opened(tmp_path / "a[1].cif").candidates(ANY_MG)
+    assert item.material_id == "a[1]"
+
+
+@pytest.mark.parametrize("pattern", ["*.cif", "nowhere/*.cif", "**/*.json", "*", "[a.cif"])
+def test_a_pattern_that_matches_nothing(
+    pattern: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "notes.txt").write_text("no structure")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError) as caught:
+        opened(pattern)
+    assert pattern in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_link_keeps_the_name_it_has(tmp_path: Path) -> None:
+    cifs(tmp_path, "x.cif")
+    (tmp_path / "x.cif").rename(tmp_path / "3f786850e387550f")
+    (tmp_path / "y.cif").symlink_to(tmp_path / "3f786850e387550f")
+    (item,) = opened(tmp_path / "y.cif").candidates(ANY_MG)
+    assert isinstance(item, Candidate)
+    assert item.material_id == "y"
+
+
+def test_a_file_that_vanishes_is_a_row(tmp_path: Path) -> None:
+    cifs(tmp_path, "000.cif")
+    for n in range(1, 160):
+        (tmp_path / f"{n:03d}.cif").write_bytes((tmp_path / "000.cif").read_bytes())
+    items = Files([tmp_path]).candidates(ANY_MG)
+    assert isinstance(next(items), Candidate)
+    (tmp_path / "150.cif").unlink()
+    rest = list(items)
+    assert reasons(rest) == [("150", "source", "unreadable")]
+    assert len(rest) == 159
+
+
+def test_many_named_files_are_told_by_their_listing(tmp_path: Path) -> None:
+    names = [f"{n:03d}.cif" for n in range(101)]
+    for name in names:
+        (tmp_path / name).write_text("")
+    one, few = opened(tmp_path / names[0]), opened(*(tmp_path / name for name in names[:3]))
+    many = opened(*(tmp_path / name for name in names))
+    before = [source.version(ANY_MG) for source in (one, few, many)]
+    os.utime(tmp_path / names[0], ns=(0, 0))
+    again = [
+        opened(*(tmp_path / name for name in some)).version(ANY_MG)
+        for some in (names[:1], names[:3], names)
+    ]
+    assert [new == old for new, old in zip(again, before, strict=True)] == [True, True, False]
+
+
+def test_crystals_too_odd_to_compare_are_rows(tmp_path: Path) -> None:
+    good = as_json(rock_salt())
+    flat = {**good, "lattice": [[4, 0, 0], [0, 4, 0], [0, 0, 0]]}
+    path = write_jsonl(tmp_path / "t.jsonl", {"structure": flat}, {"structure": good})
+    poscar = rock_salt().to(fmt="poscar").replace("0.5000000000000000", "nan")
+    assert "nan" in poscar
+    (tmp_path / "POSCAR").write_text(poscar)
+    items = list(Files([tmp_path / "POSCAR", path]).candidates(Query((), "Mg")))
+    assert reasons(items)[0] == ("POSCAR", "source", "non_finite")
+    assert [item.material_id for item in items] == ["POSCAR", "t-1", "t-2"]
+    assert isinstance(items[2], Candidate)
+
+
+def test_a_file_too_large_for_one_structure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(documents, "_MOST_BYTES", 10_000)
+    cifs(tmp_path, "a.cif")
+    (tmp_path / "b.cif").write_text("#" * 10_001)
+    (tmp_path / "c.json").write_text('{"a": "' + "x" * 10_000 + '"}')
+    write_jsonl(tmp_path / "d.jsonl", *(row(f"m-{n}") for n in range(40)))
+    items = read(tmp_path)
+    assert reasons(items) == [("b", "source", "unreadable"), ("c", "source", "unreadable")]
+    assert len(items) == 43
+
+
+def test_the_first_chunk_is_small_and_none_is_large(tmp_path: Path) -> None:
+    cifs(tmp_path, *(f"{n:03d}.cif" for n in range(50)))
+    big = "#" * 200_000
+    for n in range(5):
+        (tmp_path / f"x{n}.cif").write_text(big)
+    paths = sorted(map(str, tmp_path.iterdir()))
+    found = list(documents.chunks(paths, paths, Columns()))
+    assert [document.file_id for chunk in found for document in chunk] == paths
+    assert [len(chunk) for chunk in found] == [4, 32, 16, 2, 1]
+
+
+def test_duplicates_are_found_across_files(tmp_path: Path) -> None:
+    cifs(tmp_path, *(f"{n:02d}.cif" for n in range(40)))
+    items = list(Files([tmp_path]).candidates(Query((), "Mg")))
+    assert [isinstance(item, Candidate) for item in items] == [True] + [False] * 39
+    assert {f.reason for f in items if isinstance(f, Failure)} == {"duplicate_structure"}
+
+
+def test_workers_find_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cifs(tmp_path, *(f"{n:02d}.cif" for n in range(40)))
+    (tmp_path / "bad.cif").write_text("no CIF")
+    write_jsonl(tmp_path / "a.jsonl", *(row(f"{n:02d}") for n in range(30, 60)), "{")
+    table = pa.Table.from_pylist([row(f"p-{n}") for n in range(70)])
+    pq.write_table(table, tmp_path / "z.parquet")
+    (tmp_path / "f.extxyz").write_text(extxyz(rock_salt()) * 5 + "cut")
+    source = Files([tmp_path])
+    here = list(map(told, source.candidates(ANY_MG)))
+    assert len(here) == 40 + 1 + 31 + 70 + 6
+
+    def refuse(*args: object) -> None:
+        raise AssertionError("parsed in the driver")
+
+    with ray_session(RunSettings(num_cpus=2, num_gpus=0)):
+        monkeypatch.setattr(Parser, "__call__", refuse)
+        assert list(map(told, source.candidates(ANY_MG))) == here
+
+
+def told(item: Candidate | Failure) -> object:
+    """All of an item, to compare."""
+    if isinstance(item, Failure):
+        return item
+    crystal = item.crystal
+    arrays = [part.tolist() for part in (crystal.lattice, crystal.numbers, crystal.frac)]
+    return item.material_id, item.ion, item.info, arrays
+
+
+def test_streams_and_stops_at_the_limit(tmp_path: Path) -> None:
+    rows = [row(f"m-{n}") for n in range(50)]
+    path = write_jsonl(tmp_path / "t.jsonl", "{", *rows)
+    query = Query((), "Mg", limit=3, keep_duplicates=True)
+    items = read(path, query)
+    assert [item.material_id for item in items] == ["t-1", "m-0", "m-1", "m-2"]
     assert Files([path]).count(ANY_MG) is None
 
 
 def test_the_snapshot_is_streamed_fast(data_dir: Path) -> None:
-    source = open_source(str(data_dir / "mp_snapshot.parquet"))
+    source = opened(data_dir / "mp_snapshot.parquet")
     items = source.candidates(Query((parse("Mg-*"),), "Mg", limit=1001))
     assert isinstance(next(items), Candidate)  # pays for the imports
     start = time.process_time()
