@@ -75,9 +75,10 @@ def _call() -> Iterator[None]:
 def _spread(
     function: Callable[[Item], Result], first: Item, rest: Iterator[Item], ahead: int
 ) -> Iterator[Result]:
-    tasks = deque([_Task(function, first)])
+    tasks: deque[_Task[Item, Result]] = deque()
     puller = Puller(rest, min(ahead, _cpu_count()) - 1)
     try:
+        tasks.append(_Task(function, first))
         while tasks or not puller.ended:
             check_wanted()
             if received := puller.get(0.0 if tasks else _WAIT_S):
@@ -138,6 +139,7 @@ class _Task(Generic[Item, Result]):
                 return (pickle.loads(packed),)
         except RayTaskError as error:
             if not isinstance(error.cause, RayError):
+                self._reference = None
                 raise error.cause from None
         except Exception:
             pass  # its worker died, or the result is lost

@@ -24,6 +24,7 @@ _HTTP2_GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0" + _SETTINGS_FR
 _ENVIRONMENT = {  # read by Ray when it is first imported, and by what it starts
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_ENABLE_AUTO_CONNECT": "0",  # a call after the end must not start another Ray
     # Ray prints the death of every worker to stdout, which belongs to results.
     "RAY_DEDUP_LOGS_SKIP_REGEX": "^",
     # Ray's 15 leaves workers less than a hundredth of a CPU beside an ordinary busy process.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from vesin import NeighborList
 
 from pathways.types import FloatArray, IntArray
 
@@ -32,6 +31,9 @@ def pairs_within(
     Returns:
         ``i`` (m,), ``j`` (m,), image of j (m, 3) and distance (m,) in Å, in no particular order.
     """
+    # Here, because it brings torch along, which a driver that searches nothing can do without.
+    from vesin import NeighborList
+
     search = NeighborList(cutoff=radius_a, full_list=True, n_threads=1)
     i, j, image, distance = search.compute(frac @ lattice, lattice, True, "ijSd")
     return i.astype(np.int64), j.astype(np.int64), image.astype(np.int64), distance

@@ -8,12 +8,12 @@ small limit is the beginning of the campaign without.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
-from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from jobs import pipeline
@@ -127,7 +127,7 @@ def run_campaign(
                 writer = _Writer(store, campaign_id, campaign.model_id, interrupts, notice)
                 writer.snapshot()
                 pipeline.run(
-                    chain([first], remaining),
+                    _again(first, remaining),
                     writer,
                     campaign.settings,
                     ticker.update,
@@ -206,9 +206,18 @@ def _choose_id(digest: str, known: list[str], fresh: bool) -> str:
     return digest if number == 1 else f"{digest}-{number}"
 
 
+def _again(
+    first: Candidate | Failure, rest: Generator[Candidate | Failure]
+) -> Generator[Candidate | Failure]:
+    """A stream whose first item has been looked at; closing it closes the rest."""
+    with contextlib.closing(rest):
+        yield first
+        yield from rest
+
+
 def _without(
     items: Iterator[Candidate | Failure], done: set[tuple[str, str]]
-) -> Iterator[Candidate | Failure]:
+) -> Generator[Candidate | Failure]:
     """Items that are not done: a candidate by its id and ion, a failure of the source by its id."""
     for item in items:
         ion = item.ion if isinstance(item, Candidate) else ""

@@ -135,7 +135,7 @@ class Source(Protocol):
         ...
 
     def left_out(self, query: Query) -> Mapping[str, int]:
-        """How many materials a server's own filters left out, by reason, as far as is known."""
+        """How many materials a server's own filters left out, by reason."""
         return {}
 
     def sample(self, query: Query, size: int) -> list[Candidate]:

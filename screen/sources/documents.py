@@ -191,12 +191,11 @@ def _keys_of(kind: str, content: bytes | str | PathwayError) -> Iterable[str]:
 
 def _whole(path: Path) -> Iterator[_Part]:
     with path.open("rb") as file:
-        content = file.read(_MOST_BYTES)
-        if file.read(1):
+        if os.fstat(file.fileno()).st_size > _MOST_BYTES:
             raise ValueError(
                 f"one document of more than {_MOST_BYTES >> 20} MB; split it, or make it a table"
             )
-    yield _Part(content)
+        yield _Part(file.read())
 
 
 def _json_values(path: Path) -> Iterator[_Part]:

@@ -77,13 +77,15 @@ class MaterialsProject(Source):
         return sum(totals) if query.limit is None else min(sum(totals), query.limit)
 
     def left_out(self, query: Query) -> dict[str, int]:
-        """How many materials the server left out, by reason, as far as it has been asked.
+        """How many materials the server left out, by reason.
 
         A material of several of the query's patterns counts with each.
         """
         left_out: dict[str, int] = {}
-        for _, pull in self._pulls(query):
-            for reason, n in pull.facts.get("left_out", {}).items():
+        for feed, pull in self._pulls(query):
+            has_begun = self._policy.offline or "left_out" in pull.facts
+            found = pull.facts.get("left_out", {}) if has_begun else feed.left_out()
+            for reason, n in found.items():
                 left_out[reason] = left_out.get(reason, 0) + n
         return left_out
 

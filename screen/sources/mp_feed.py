@@ -58,18 +58,17 @@ class SummaryFeed:
 
     def fetch(self, cursor: str | None) -> Page:
         """One page; with the first, what the server's filters leave out."""
+        # Before the page, which is kept as soon as it is there.
+        left_out = {"left_out": self.left_out()} if cursor is None else {}
         number = int(cursor or 1)
         answer = self.client.search("summary", number, _PAGE_SIZE, FIELDS, **self._criteria())
-        facts = self.client.facts()
-        if cursor is None:
-            facts["left_out"] = self.left_out()
         more = bool(answer.documents) and number * _PAGE_SIZE < answer.total
         return Page(
             content=answer.content,
             ids=tuple(str(document.get("material_id")) for document in answer.documents),
             next=str(number + 1) if more else None,
             total=answer.total,
-            facts=facts,
+            facts=self.client.facts() | left_out,
         )
 
     def ids(self, content: bytes) -> tuple[str, ...]:

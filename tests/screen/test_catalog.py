@@ -134,7 +134,7 @@ def test_candidates_of_a_pattern() -> None:
     first = candidates[0]
     assert first.material_id == ENTRIES[0].mp_id
     assert first.info["source"] == "catalog"
-    assert first.info["source_version"] == Catalog().version
+    assert first.info["source_version"] == Catalog().version()
     assert first.info["license"] == "CC-BY-4.0"
     assert first.info["url"].endswith(first.material_id)
     assert first.info["chemsys"] == "Mg-Mn-O"

@@ -4,7 +4,7 @@ import pytest
 
 from screen.chemsys import MOBILE_IONS, default_ion, notice, parse
 from screen.errors import NothingToShow, UserError
-from screen.sources import Query, open_source
+from screen.sources import Query
 
 
 @pytest.mark.parametrize(
@@ -114,17 +114,6 @@ def test_a_query_without_patterns_takes_every_system_with_the_ion() -> None:
     query = Query((), "Mg")
     assert query.selects({"Mg", "O"})
     assert not query.selects({"Ca", "O"})
-
-
-@pytest.mark.parametrize("spec", ["mp", "optimade:mp", "optimade:https://example.org"])
-def test_online_sources_are_not_there_yet(spec: str) -> None:
-    with pytest.raises(UserError, match="not available in this version") as caught:
-        open_source(spec)
-    assert caught.value.exit_code == 2
-
-
-def test_open_source_defaults_to_the_catalog() -> None:
-    assert open_source().name == open_source("catalog").name == "catalog"
 
 
 def test_exit_codes() -> None:

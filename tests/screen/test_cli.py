@@ -58,7 +58,7 @@ def database(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Path
     folder = tmp_path_factory.mktemp("run")
     source = write_structures(folder / "s.jsonl", ["MgO", "MgAl2O4"], copies=3)
     arguments = ["run", "--chemsys", "Mg-*", "--source", source, "--engine", "inline"]
-    arguments += ["--model", tiny_model, "--db", folder / "run.duckdb"]
+    arguments += ["--keep-duplicates", "--model", tiny_model, "--db", folder / "run.duckdb"]
     assert main([str(argument) for argument in arguments]) == 0
     return folder / "run.duckdb"
 
@@ -146,7 +146,7 @@ def test_run_then_look(screen: Screen, tmp_path: Path, tiny_model: Path) -> None
     with source.open("a") as file:
         file.write("no json\n")
     run = ["run", "--chemsys", "Mg-*", "--source", source, "--model", tiny_model]
-    run += ["--engine", "inline", "--db", "x.duckdb"]
+    run += ["--keep-duplicates", "--engine", "inline", "--db", "x.duckdb"]
     first = screen(*run, "--limit", 3, "--json")
     assert first.code == 0
     assert first.json["candidates"] == first.json["enumerated"] == 3

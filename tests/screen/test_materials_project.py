@@ -35,7 +35,8 @@ from tests.standins.faults import (
     Truncated,
     too_many,
 )
-from tests.standins.materials_project import NONCOMMERCIAL_KEY, MaterialsProject as Server
+from tests.standins.materials_project import NONCOMMERCIAL_KEY
+from tests.standins.materials_project import MaterialsProject as Server
 
 MG = Query((parse("Mg-*"),), "Mg")
 QUICK = Patience(tries=4, first_wait_s=0.01, longest_wait_s=0.02, blocked_wait_s=0.02)
@@ -265,8 +266,11 @@ def test_what_the_server_left_out_is_counted(open_source: Opener, server: Server
 
 def test_unknown_energies_are_kept_on_demand(open_source: Opener, server: Server) -> None:
     server.set_documents(
-        [*documents(2), *documents(1, 200, energy_above_hull=0.3)]
-        + [summary_document("mp-300", crystal_of("MgAl2O4"), energy_above_hull=None)]
+        [
+            *documents(2),
+            *documents(1, 200, energy_above_hull=0.3),
+            summary_document("mp-300", crystal_of("MgAl2O4"), energy_above_hull=None),
+        ]
     )
     kept = list(open_source().candidates(replace(MG, unknown_ehull="keep")))
     assert ids(kept) == ["mp-100", "mp-101", "mp-300"]

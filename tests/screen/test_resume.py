@@ -47,6 +47,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def command(source: Path, model: Path, db: Path, engine: str) -> list[str]:
     arguments = ["run", "--chemsys", "Mg-*", "--source", source, "--model", model, "--db", db]
+    arguments += ["--keep-duplicates"]
     return [*map(str, arguments), "--engine", engine, "--num-cpus", "1", "--num-gpus", "0"]
 
 
