@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-EXTRAS ?= dev,reference
+EXTRAS ?= dev,reference,mp-server,optimade-server
 DEMO_DB ?= demo.duckdb
 NEWEST := $(VENV)/.installed
 NEWEST_DEV := $(VENV)/.installed-dev

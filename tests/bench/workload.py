@@ -14,7 +14,7 @@ from jobs.records import Candidate
 from models.graph import BandGraph, GraphSettings
 from models.predict import Prediction
 from pathways.types import Crystal
-from screen.sources.base import Query
+from screen.sources.base import Query, Source
 from screen.sources.catalog import Catalog
 from tests.bench.figures import NotMeasured
 
@@ -31,12 +31,15 @@ class CheapPredictor:
 
 
 @dataclass(frozen=True)
-class SmallCrystals:
+class SmallCrystals(Source):
     """A source of crystals of two atoms, no two alike; of low symmetry, for spglib to be quick."""
 
     n: int
     name: str = "bench"
-    version: str = "1"
+
+    def version(self, query: Query) -> str:
+        """It never changes."""
+        return "1"
 
     def candidates(self, query: Query) -> Iterator[Candidate]:
         """Every one, whatever is asked for."""
@@ -44,7 +47,7 @@ class SmallCrystals:
         frac = np.array([[0.0, 0.0, 0.0], [0.5, 0.5, 0.5]])
         for index in range(self.n):
             crystal = Crystal((1.0 + 1e-5 * index) * lattice, np.array([3, 9]), frac)
-            info = {"source": self.name, "formula": "LiF", "source_version": self.version}
+            info = {"source": self.name, "formula": "LiF", "source_version": "1"}
             yield Candidate(f"bench-{index}", query.ion, crystal, info)
 
     def count(self, query: Query) -> int:
@@ -53,12 +56,15 @@ class SmallCrystals:
 
 
 @dataclass(frozen=True)
-class CatalogAgain:
+class CatalogAgain(Source):
     """The shipped catalog, over and over, each round under ids of its own."""
 
     n: int
     name: str = "bench"
-    version: str = "1"
+
+    def version(self, query: Query) -> str:
+        """It never changes."""
+        return "1"
 
     def candidates(self, query: Query) -> Iterator[Candidate]:
         """Every material with the first ion that its entry names, whatever is asked for."""

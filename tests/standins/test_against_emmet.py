@@ -10,11 +10,18 @@ import asyncio
 import copy
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 
+from jobs.records import Candidate
+from screen.chemsys import parse
+from screen.sources.base import Query
+from screen.sources.cache import Policy
+from screen.sources.materials_project import MaterialsProject as Source
+from screen.sources.materials_project import MaterialsProjectOptions
 from tests.pathways.crystals import KNOWN
 from tests.standins.documents import electrode_document, summary_document
 from tests.standins.materials_project import KEY, NONCOMMERCIAL_KEY, MaterialsProject
@@ -310,3 +317,28 @@ def test_sort_fields_are_the_servers() -> None:
 
     assert set(SUMMARY.sort_fields) == set(MAPISettings().SORT_FIELDS)
     assert set(ELECTRODES.sort_fields) == set(resources.sort_fields)
+
+
+def test_our_source_reads_both_alike(
+    emmet_url: str,
+    standin: MaterialsProject,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("MP_API_KEY", KEY)
+    query = Query((parse("Mg-*"), parse("Mg-Mn-O")), "Mg", max_ehull_ev=0.05)
+    found = []
+    for url in (emmet_url, standin.url):
+        said: list[str] = []
+        options = MaterialsProjectOptions(url, electrodes=True)
+        source = Source(options, Policy(tmp_path / url[-6:-1]), said.append)
+        items = [
+            (one.material_id, {**one.info, "source_version": "", "fetched_at": ""})
+            if isinstance(one, Candidate)
+            else one
+            for one in source.candidates(query)
+        ]
+        found.append((items, source.count(query), source.left_out(query), said))
+    assert found[0] == found[1]
+    assert found[0][0]
+    assert found[0][2]
