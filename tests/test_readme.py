@@ -7,7 +7,15 @@ import re
 import subprocess
 import sys
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
+
+from jobs.records import Candidate
+from screen.chemsys import parse
+from screen.sources.base import Query
+from screen.sources.catalog import Catalog
+from tests.standins.documents import summary_document
+from tests.standins.materials_project import MaterialsProject
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -18,25 +26,48 @@ def commands() -> list[str]:
     return [line[2:] for block in blocks for line in block.splitlines() if line.startswith("$ ")]
 
 
-def test_transcripts_run(tmp_path: Path) -> None:
+def run(line: str, folder: Path, variables: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+    """A line as typed into a shell, without any key but what is given."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     environment = {**os.environ, "PATH": path, "PYTHONWARNINGS": "ignore"}
     environment.pop("MP_API_KEY", None)
+    return subprocess.run(
+        line,
+        shell=True,
+        cwd=folder,
+        env={**environment, **variables},
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+
+
+def test_transcripts_run(tmp_path: Path) -> None:
     found = commands()
     assert len(found) >= 6
     for line in found:
-        done = subprocess.run(
-            line,
-            shell=True,
-            cwd=tmp_path,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=600,
-        )
+        done = run(line, tmp_path, {})
         assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
         assert done.stdout.strip() or " -o " in line, line
     assert (tmp_path / "hops.parquet").is_file()
+
+
+def test_the_real_thing_runs_on_a_stand_in_of_the_server(tmp_path: Path) -> None:
+    (block,) = re.findall(r"```bash\n(export MP_API_KEY=.*?)```", README, flags=re.DOTALL)
+    lines = [line for line in block.splitlines() if line.startswith("screen ")]
+    assert len(lines) == 2
+    query = Query((parse("Mg-*"),), "Mg", limit=4)
+    documents = [
+        summary_document(one.material_id, one.crystal)
+        for one in Catalog().candidates(query)
+        if isinstance(one, Candidate)
+    ]
+    with MaterialsProject(documents) as server:
+        variables = {"IONSCREEN_CACHE": str(tmp_path / "cache"), **server.environment}
+        for line in lines:
+            done = run(line, tmp_path, variables)
+            assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
+    assert (tmp_path / "mp.duckdb").is_file()
 
 
 def test_every_dependency_has_a_line() -> None:
