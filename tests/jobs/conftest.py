@@ -131,9 +131,9 @@ def exploding(candidates: list[Candidate]) -> Candidate:
     return Candidate("bomb", "Li", ExplodingCrystal(crystal.lattice, crystal.numbers, crystal.frac))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def cluster() -> Iterator[Resources]:
-    """One Ray for all tests of a session: it takes seconds to start."""
+    """One Ray for all tests of a file: it takes seconds to start."""
     with ray_session(RunSettings(num_cpus=2, num_gpus=0)) as resources:
         from ray import cloudpickle
 
