@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from models.elements import cgcnn_features
-from models.graph import BandGraph
+from models.graph import BandGraph, Parts
 from pathways.types import N_IMAGES
 
 _CACHED_NUMBERS = 2**17
@@ -132,7 +132,10 @@ def _parts(enter: Tensor, block: Tensor) -> tuple[tuple[Tensor, ...], tuple[Tens
 
 @dataclass(frozen=True, eq=False)
 class GraphBatch:
-    """Everything a forward pass needs, on one device."""
+    """Everything a forward pass needs, on one device.
+
+    Where bands have two graphs, the first graphs of all bands come first, then their partners.
+    """
 
     atoms: Tensor
     """(n, 92), CGCNN features."""
@@ -143,9 +146,13 @@ class GraphBatch:
     graph_of_atom: Tensor
     """(n,), ascending."""
     images: Tensor
-    """(graphs, 5), atom indices of the ion's images, start to end."""
+    """(bands, 5), atom indices of the ion's images, start to end; void for parts ``ends``, whose
+    graphs hold one image each, and for crystals."""
     descriptors: Tensor
-    """(graphs, SIZE) of the paths; (graphs, 0) where the graphs are no bands."""
+    """(bands, SIZE) of the paths; (bands, 0) where the graphs are no bands."""
+    parts: Parts
+    sizes: tuple[int, ...]
+    """(graphs,), atoms of each graph, partners included."""
 
     def __len__(self) -> int:
         return len(self.images)
@@ -156,16 +163,27 @@ def collate(
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
 ) -> GraphBatch:
-    """One batch from several graphs; edges stay ordered by destination."""
+    """One batch from the graphs of several bands; edges stay ordered by destination.
+
+    Raises:
+        ValueError: bands of different parts.
+    """
+    parts = graphs[0].parts
+    if any(graph.parts != parts for graph in graphs):
+        found = ", ".join(sorted({graph.parts for graph in graphs}))
+        raise ValueError(f"graphs of parts {found} in one batch, expected one kind of parts")
+    descriptors = np.stack([np.zeros(0) if g.descriptor is None else g.descriptor for g in graphs])
+    n_bands = len(graphs)
+    graphs = [*graphs, *(graph.partner for graph in graphs if graph.partner is not None)]
     sizes = np.array([len(graph.numbers) for graph in graphs])
     n_edges = np.array([len(graph.source) for graph in graphs])
-    atom_shift = np.repeat(np.concatenate([[0], np.cumsum(sizes)[:-1]]), n_edges)
+    first_atoms = np.concatenate([[0], np.cumsum(sizes)[:-1]])
+    atom_shift = np.repeat(first_atoms, n_edges)
     edge_shift = np.repeat(np.concatenate([[0], np.cumsum(n_edges)[:-1]]), n_edges)
     source = np.concatenate([graph.source for graph in graphs]) + atom_shift
     destination = np.concatenate([graph.destination for graph in graphs]) + atom_shift
     reverse = np.concatenate([graph.reverse for graph in graphs]) + edge_shift
     multiplicity = np.concatenate([graph.multiplicity for graph in graphs])
-    first_atoms = np.concatenate([[0], np.cumsum(sizes)[:-1]])
     n_atoms = int(sizes.sum())
 
     def on_device(array: np.ndarray, kind: torch.dtype = torch.int64) -> Tensor:
@@ -183,10 +201,10 @@ def collate(
             weight,
         ),
         graph_of_atom=on_device(np.repeat(np.arange(len(graphs)), sizes)),
-        images=on_device(first_atoms[:, None] + np.arange(N_IMAGES)[None, :]),
-        descriptors=on_device(
-            np.stack([np.zeros(0) if g.descriptor is None else g.descriptor for g in graphs]), dtype
-        ),
+        images=on_device(first_atoms[:n_bands, None] + np.arange(N_IMAGES)[None, :]),
+        descriptors=on_device(descriptors, dtype),
+        parts=parts,
+        sizes=tuple(sizes.tolist()),
     )
 
 

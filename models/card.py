@@ -14,11 +14,8 @@ from models.calibration import cross_fitted_intervals_ev, features, to_ev
 from models.checkpoint import Ensemble
 from models.dataset import LabelledBands
 from models.graph import BandGraph
-from models.metrics import scores
+from models.metrics import EXTREME_EV, scores
 from pathways.types import FloatArray, IntArray
-
-_EXTREME_EV = 7.0
-"""Two literature labels lie above: chords that run through a Ru atom. They decide R2 alone."""
 
 HOW_SCORED = (
     "Each band is predicted by the member that did not see its fold; group folds keep all bands of "
@@ -51,7 +48,7 @@ def model_card(
         ensemble: what is described.
     """
     target = to_target(torch.as_tensor(data.em_ev)).numpy()
-    kept = data.em_ev < _EXTREME_EV
+    kept = data.em_ev < EXTREME_EV
     card: dict[str, Any] = {
         "summary": f"{len(ensemble.members)} ALIGNN networks on {len(data)} labelled bands",
         "unit": "eV",

@@ -122,6 +122,8 @@ def load(folder: Path, device: torch.device | str = "cpu") -> Ensemble:
             (known["lengths_a"][0], known["lengths_a"][1]),
         )
         graph = GraphSettings(**config["graph"])
+        if graph.parts != network.parts:
+            raise ValueError(f"graphs of {graph.parts!r} for a network of {network.parts!r}")
         weights = load_file(folder / _WEIGHTS, device=str(device))
         members = tuple(
             _member(network, weights, index).to(device).eval()

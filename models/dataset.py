@@ -44,15 +44,19 @@ class LabelledBands:
 
 
 def load_bands(path: Path) -> LabelledBands:
-    """Labelled bands in the published JSON format.
+    """Labelled bands in the published JSON format, or in HDF5 (``models.hdf5``) by the suffix.
 
     A list of ``{"jid" or "sys_name", "target": Em in eV, "atoms": {"lattice_mat" (3, 3) Å,
     "coords" (n, 3), "elements", "cartesian"}}``; atoms 0-4 are the moving ion, start to end. Other
     files in this format: github.com/sai-mat-group (MIT).
 
     Raises:
-        DatasetError: the file is missing, is no JSON list, or holds no usable entry.
+        DatasetError: the file is missing, is no JSON list (or HDF5), or holds no usable entry.
     """
+    if path.suffix.lower() in (".h5", ".hdf5"):
+        from models.hdf5 import read_bands
+
+        return read_bands(path)
     try:
         content = path.read_bytes()
         entries = json.loads(content)

@@ -12,7 +12,7 @@ import multiprocessing
 import time
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +33,6 @@ from models.train import FitSettings, fit, predict_targets
 from pathways.types import FloatArray, IntArray
 
 KINDS = ("random", "group")
-_EXTREME_EV = 7.0
-"""Two literature labels lie above: chords that run through a Ru atom. They decide R2 alone."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +49,8 @@ class Recipe:
     def __post_init__(self) -> None:
         if self.folds < 2 or self.repeats < 1:
             raise ValueError(f"{self.folds} folds, {self.repeats} repeats: need at least 2 and 1")
+        # The network decides what a band is cut into.
+        object.__setattr__(self, "graph", replace(self.graph, parts=self.network.parts))
 
 
 @dataclass(frozen=True)

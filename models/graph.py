@@ -15,12 +15,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Literal, get_args
 
 import numpy as np
+import numpy.typing as npt
 
 from models.descriptors import image_distances_a, path_descriptor
 from models.neighbours import Shell, measuring_cell, nearest_neighbours
 from pathways.types import N_IMAGES, Band, Crystal, FloatArray, IntArray, PathwayError
+
+Parts = Literal["whole", "ends", "local"]
+"""What a band becomes. ``whole``: one graph, all images in one cell. ``ends``: two graphs, the host
+with the ion at its first and at its last image. ``local``: the whole and, as its partner, the
+images with the atoms that they are joined to."""
+
+LOCAL_K = 6
+"""Nearest neighbours in the local graph. The published search starts at 3.0 Å but widens until
+every atom has so many, so that the radius decides no edge."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +43,8 @@ class GraphSettings:
     shell: Shell = "tolerant"
     environment_a: float | None = None
     """Keep only atoms within this distance of an ion image, Å; None keeps the whole cell."""
+    parts: Parts = "whole"
+    """Must be the ``parts`` of the network's config."""
 
     def __post_init__(self) -> None:
         if self.k < 1:
@@ -40,6 +53,10 @@ class GraphSettings:
             raise ValueError(f"shell is {self.shell!r}, must be 'published' or 'tolerant'")
         if self.environment_a is not None and not self.environment_a > 0:
             raise ValueError(f"environment_a is {self.environment_a}, must be positive or None")
+        if self.parts not in get_args(Parts):
+            raise ValueError(
+                f"parts is {self.parts!r}, must be one of {', '.join(get_args(Parts))}"
+            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +64,8 @@ class BandGraph:
     """Atoms, edges and, implied by them, the triplets of one band."""
 
     numbers: IntArray
-    """(n,), atomic numbers; the first five atoms are the ion's images."""
+    """(n,), atomic numbers; the first five atoms are the ion's images, in a graph of an end the
+    first one is the ion."""
     source: IntArray
     """(e,), atom each edge leaves."""
     destination: IntArray
@@ -64,6 +82,9 @@ class BandGraph:
     """Least distance from an image of the ion to a host atom, Å; NaN for a crystal."""
     descriptor: FloatArray | None = None
     """(``descriptors.SIZE``,) of the path; None for a crystal."""
+    parts: Parts = "whole"
+    partner: BandGraph | None = None
+    """The second graph where there are two: the final structure, or the local graph."""
 
     @cached_property
     def degree(self) -> IntArray:
@@ -77,12 +98,13 @@ class BandGraph:
 
     @property
     def cost(self) -> int:
-        """Edges plus triplets: what memory and time of a forward pass grow with."""
-        return len(self.source) + self.n_triplets
+        """Edges plus triplets, the partner's too: what memory and time of a pass grow with."""
+        own = len(self.source) + self.n_triplets
+        return own if self.partner is None else own + self.partner.cost
 
 
 def build_graph(band: Band, settings: GraphSettings) -> BandGraph:
-    """The graph of a band folded into one cell.
+    """The graph of a band, with its partner where the settings ask for two.
 
     Raises:
         PathwayError: ``bad_graph`` where an atom lacks neighbours.
@@ -90,12 +112,21 @@ def build_graph(band: Band, settings: GraphSettings) -> BandGraph:
     crystal = band.folded
     distances_a = image_distances_a(crystal)
     nearest_a = distances_a.min(axis=(0, 1))
-    graph = graph_of_crystal(crystal, settings, nearest_a)
+    partner = None
+    if settings.parts == "ends":
+        graph = _end_graph(crystal, 0, settings, nearest_a)
+        partner = _end_graph(crystal, N_IMAGES - 1, settings, nearest_a)
+    else:
+        graph = graph_of_crystal(crystal, settings, nearest_a)
+        if settings.parts == "local":
+            partner = _local_graph(crystal, settings.shell)
     return replace(
         graph,
         length_a=band.length_a,
         clearance_a=float(nearest_a[N_IMAGES:].min(initial=np.inf)),
         descriptor=path_descriptor(crystal, distances_a),
+        parts=settings.parts,
+        partner=partner,
     )
 
 
@@ -112,13 +143,43 @@ def graph_of_crystal(
     Raises:
         PathwayError: ``bad_graph`` where an atom lacks neighbours.
     """
-    i, j, image = nearest_neighbours(crystal, settings.k, settings.shell)
-    source, destination, image, multiplicity = _unique_edges(len(crystal), i, j, image)
+    found = nearest_neighbours(crystal, settings.k, settings.shell)
+    if settings.environment_a is None or nearest_a is None:
+        return _assemble(crystal, settings.shell, found)
+    return _assemble(crystal, settings.shell, found, nearest_a <= settings.environment_a)
+
+
+def _end_graph(
+    crystal: Crystal, image: int, settings: GraphSettings, nearest_a: FloatArray
+) -> BandGraph:
+    """The host with the ion at one image. Both ends keep the same host: what is near the path."""
+    kept = np.concatenate([[image], np.arange(N_IMAGES, len(crystal))])
+    end = Crystal(crystal.lattice, crystal.numbers[kept], crystal.frac[kept])
+    return graph_of_crystal(end, settings, nearest_a[kept])
+
+
+def _local_graph(crystal: Crystal, shell: Shell) -> BandGraph:
+    """The edges among nearest neighbours that touch an image, and the atoms that they join."""
+    i, j, image = nearest_neighbours(crystal, LOCAL_K, shell)
+    touches = (i < N_IMAGES) | (j < N_IMAGES)
+    i, j, image = i[touches], j[touches], image[touches]
+    kept = np.zeros(len(crystal), dtype=np.bool_)
+    kept[i] = kept[j] = True
+    return _assemble(crystal, shell, (i, j, image), kept)
+
+
+def _assemble(
+    crystal: Crystal,
+    shell: Shell,
+    found: tuple[IntArray, IntArray, IntArray],
+    kept: npt.NDArray[np.bool_] | None = None,
+) -> BandGraph:
+    """A graph from neighbour pairs ``i``, ``j`` and image of j, on the atoms (n,) that are kept."""
+    source, destination, image, multiplicity = _unique_edges(len(crystal), *found)
     step = crystal.frac[destination] + image - crystal.frac[source]
-    vector = np.dot(step, measuring_cell(crystal.lattice, settings.shell))
+    vector = np.dot(step, measuring_cell(crystal.lattice, shell))
     numbers = crystal.numbers
-    if settings.environment_a is not None and nearest_a is not None:
-        kept = nearest_a <= settings.environment_a
+    if kept is not None:
         new_index = np.cumsum(kept) - 1
         inside = kept[source] & kept[destination]
         source, destination = new_index[source[inside]], new_index[destination[inside]]

@@ -11,6 +11,9 @@ from pathways.types import FloatArray
 GOOD_EV = 0.65
 """A hop at or under this barrier is called good (arXiv 2508.06436)."""
 
+EXTREME_EV = 7.0
+"""Two literature labels lie above: chords that run through a Ru atom. They decide R2 alone."""
+
 _BOOTSTRAPS = 1000
 
 

@@ -13,10 +13,10 @@ from typing import Annotated
 
 import typer
 
-from screen.commands import INTERRUPTED, app, doctor, look, models, run, sources
+from screen.commands import INTERRUPTED, app, compare, data, doctor, look, models, run, sources
 from screen.errors import FAILED, WRONG_USE, UserError
 
-__all__ = ["app", "doctor", "look", "main", "models", "run", "sources"]
+__all__ = ["app", "compare", "data", "doctor", "look", "main", "models", "run", "sources"]
 
 _DOMAIN_ERRORS = {
     "pathways.types.PathwayError": FAILED,
