@@ -113,21 +113,18 @@ def train_network(
         key: of this very training; a state with another one is not continued.
         device: where to train.
         state_file: where the state is saved; an existing one is continued.
-        on_epoch: called with every finished epoch, those of a continued state first.
+        on_epoch: called with every epoch that is finished here.
         on_step: called with steps done, steps in all and loss.
 
     Returns:
         The network in eval mode (averaged; of the best epoch where there is a validation), and a
-        report per epoch.
+        report per epoch, those of a continued state among them.
 
     Raises:
         models.checkpoint.ModelError: the loss is no longer a finite number.
     """
     run = _Run(network, graphs, loss, schedule, plan, device)
     run.load_state(state_file, key)
-    for report in run.reports:
-        if on_epoch is not None:
-            on_epoch(report)
     while run.epoch < schedule.epochs and not run.patience_is_over:
         report = run.one_epoch(on_step)
         if on_epoch is not None:

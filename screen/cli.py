@@ -13,10 +13,32 @@ from typing import Annotated
 
 import typer
 
-from screen.commands import INTERRUPTED, app, compare, data, doctor, look, models, run, sources
+from screen.commands import (
+    INTERRUPTED,
+    app,
+    compare,
+    data,
+    doctor,
+    look,
+    models,
+    run,
+    sources,
+    train,
+)
 from screen.errors import FAILED, WRONG_USE, UserError
 
-__all__ = ["app", "compare", "data", "doctor", "look", "main", "models", "run", "sources"]
+__all__ = [
+    "app",
+    "compare",
+    "data",
+    "doctor",
+    "look",
+    "main",
+    "models",
+    "run",
+    "sources",
+    "train",
+]
 
 _DOMAIN_ERRORS = {
     "pathways.types.PathwayError": FAILED,

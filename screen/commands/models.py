@@ -9,7 +9,6 @@ import typer
 
 from screen.commands import app, command
 from screen.commands.imports import EXAMPLE, import_checkpoint
-from screen.commands.train import train_app as train_app
 from screen.errors import UserError
 from screen.scores import print_scores, require_file
 
