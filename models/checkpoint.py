@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from models.graph import GraphSettings
 
 FORMAT = 1
 SHIPPED = Path(__file__).parent / "weights"
-_WEIGHTS, _CONFIG, _CARD = "model.safetensors", "config.json", "card.json"
+WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "card.json"
 
 
 class ModelError(ValueError):
@@ -57,7 +58,7 @@ def list_models() -> list[ModelInfo]:
     return [
         ModelInfo(folder.name, model_id(folder), folder, str(read_card(folder).get("summary", "")))
         for folder in folders
-        if (folder / _CONFIG).is_file()
+        if (folder / CONFIG).is_file()
     ]
 
 
@@ -68,19 +69,19 @@ def find_model(name_or_path: str | Path) -> Path:
         ModelError: neither is there.
     """
     for folder in (SHIPPED / str(name_or_path), Path(name_or_path)):
-        if (folder / _CONFIG).is_file() and (folder / _WEIGHTS).is_file():
+        if (folder / CONFIG).is_file() and (folder / WEIGHTS).is_file():
             return folder
     known = ", ".join(info.name for info in list_models()) or "none"
     raise ModelError(
         f"no model {str(name_or_path)!r}: expected a shipped one ({known}) "
-        f"or a folder with {_CONFIG} and {_WEIGHTS}; see `screen models list`"
+        f"or a folder with {CONFIG} and {WEIGHTS}; see `screen models list`"
     )
 
 
 def model_id(folder: Path) -> str:
     """``<name>@<12 hex>``: sha256 of config and weights."""
     digest = hashlib.sha256()
-    for name in (_CONFIG, _WEIGHTS):
+    for name in (CONFIG, WEIGHTS):
         with (folder / name).open("rb") as handle:
             digest.update(hashlib.file_digest(handle, "sha256").digest())
     return f"{_read_config(folder)['name']}@{digest.hexdigest()[:12]}"
@@ -88,7 +89,7 @@ def model_id(folder: Path) -> str:
 
 def read_card(folder: Path) -> dict[str, Any]:
     """The model card: data, how the scores were obtained, and the scores."""
-    card: dict[str, Any] = _read_json(folder / _CARD)
+    card: dict[str, Any] = _read_json(folder / CARD)
     return card
 
 
@@ -124,7 +125,7 @@ def load(folder: Path, device: torch.device | str = "cpu") -> Ensemble:
         graph = GraphSettings(**config["graph"])
         if graph.parts != network.parts:
             raise ValueError(f"graphs of {graph.parts!r} for a network of {network.parts!r}")
-        weights = load_file(folder / _WEIGHTS, device=str(device))
+        weights = load_file(folder / WEIGHTS, device=str(device))
         members = tuple(
             _member(network, weights, index).to(device).eval()
             for index in range(int(config["members"]))
@@ -142,7 +143,7 @@ def check(folder: Path) -> None:
     """
     _read_config(folder)
     try:
-        with safe_open(folder / _WEIGHTS, framework="numpy") as weights:
+        with safe_open(folder / WEIGHTS, framework="numpy") as weights:
             weights.keys()
     except (SafetensorError, OSError) as error:
         raise _unreadable(folder, error) from None
@@ -164,15 +165,17 @@ def _member(config: BarrierConfig, weights: dict[str, torch.Tensor], index: int)
     return network
 
 
-def save(ensemble: Ensemble, card: dict[str, Any], folder: Path) -> None:
-    """Write a model's folder, whole or not at all; an existing one is replaced."""
-    folder = folder.absolute()
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir()
+def save(ensemble: Ensemble, card: dict[str, Any], folder: Path, form: int | str = FORMAT) -> None:
+    """Write a model's folder, whole or not at all; an existing one is replaced.
+
+    Args:
+        ensemble: the model.
+        card: as JSON.
+        folder: to write.
+        form: another than ``FORMAT`` for what must not predict.
+    """
     config = {
-        "format": FORMAT,
+        "format": form,
         "name": ensemble.name,
         "graph": asdict(ensemble.graph),
         "network": asdict(ensemble.network),
@@ -185,11 +188,29 @@ def save(ensemble: Ensemble, card: dict[str, Any], folder: Path) -> None:
         for index, member in enumerate(ensemble.members)
         for key, value in member.state_dict().items()
     }
-    save_file(weights, temporary / _WEIGHTS)
+    write_folder(folder, config, weights, card)
+
+
+def write_folder(
+    folder: Path,
+    config: dict[str, Any],
+    weights: dict[str, torch.Tensor],
+    card: dict[str, Any],
+    more: Mapping[str, bytes] | None = None,
+) -> None:
+    """Write config, weights, card and further files as a folder, whole or not at all."""
+    folder = folder.absolute()
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir()
+    save_file(weights, temporary / WEIGHTS)
     # It comes readable by its owner alone, but models are shared like the JSON beside them.
-    (temporary / _WEIGHTS).chmod((temporary.stat().st_mode | 0o200) & 0o666)
-    (temporary / _CONFIG).write_text(json.dumps(config, indent=1) + "\n")
-    (temporary / _CARD).write_text(json.dumps(card, indent=1) + "\n")
+    (temporary / WEIGHTS).chmod((temporary.stat().st_mode | 0o200) & 0o666)
+    (temporary / CONFIG).write_text(json.dumps(config, indent=1) + "\n")
+    (temporary / CARD).write_text(json.dumps(card, indent=1) + "\n")
+    for name, content in (more or {}).items():
+        (temporary / name).write_bytes(content)
     if folder.exists():
         old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
         folder.rename(old)
@@ -207,7 +228,7 @@ def _read_json(file: Path) -> Any:
 
 
 def _read_config(folder: Path) -> dict[str, Any]:
-    config = _read_json(folder / _CONFIG)
+    config = _read_json(folder / CONFIG)
     found = config.get("format") if isinstance(config, dict) else None
     if found != FORMAT:
         raise ModelError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,16 @@ class LabelledBands:
 
     def __len__(self) -> int:
         return len(self.bands)
+
+    def take(self, kept: Sequence[int]) -> LabelledBands:
+        """Those of the bands, by their indices, in this order."""
+        return replace(
+            self,
+            names=tuple(self.names[i] for i in kept),
+            bands=tuple(self.bands[i] for i in kept),
+            em_ev=self.em_ev[list(kept)],
+            groups=tuple(self.groups[i] for i in kept),
+        )
 
 
 def load_bands(path: Path) -> LabelledBands:

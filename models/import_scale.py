@@ -8,10 +8,7 @@ the network can be kept, but nothing predicts with it.
 from __future__ import annotations
 
 import csv
-import json
 import math
-import os
-import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -178,17 +175,8 @@ def save_imported(
         applicability=_applicability(trained_on),
     )
     card = _card(network, scale, origin, trained_on)
-    if scale is not None:
-        checkpoint.save(ensemble, card, folder)
-        return
-    folder = folder.absolute()
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.raw")
-    checkpoint.save(ensemble, card, temporary)
-    file = temporary / "config.json"
-    config = {**json.loads(file.read_text()), "format": _NO_SCALE}
-    file.write_text(json.dumps(config, indent=1) + "\n")
-    shutil.rmtree(folder, ignore_errors=True)
-    temporary.rename(folder)
+    form = checkpoint.FORMAT if scale is not None else _NO_SCALE
+    checkpoint.save(ensemble, card, folder, form)
 
 
 def _calibration() -> Calibration:

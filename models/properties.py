@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
@@ -20,19 +18,18 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from models.alignn import Trunk, TrunkConfig, mean_by_graph
 from models.batch import GraphBatch, collate, split_by_cost
 from models.bulk import Property
 from models.bulk_split import Scale
-from models.checkpoint import ModelError
+from models.checkpoint import CONFIG, WEIGHTS, ModelError, write_folder
 from models.graph import BandGraph, GraphSettings
 from pathways.types import FloatArray
 
 FORMAT = "properties-1"
-WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "card.json"
 _PREDICT_COST = 400_000
 
 
@@ -138,11 +135,6 @@ def save_properties(
         folder: to write.
         more: contents by the name of their file, kept beside.
     """
-    folder = folder.absolute()
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir()
     config = {
         "format": FORMAT,
         "name": model.name,
@@ -154,20 +146,7 @@ def save_properties(
     weights = {
         key: value.detach().cpu().contiguous() for key, value in model.network.state_dict().items()
     }
-    save_file(weights, temporary / WEIGHTS)
-    # It comes readable by its owner alone, but models are shared like the JSON beside them.
-    (temporary / WEIGHTS).chmod((temporary.stat().st_mode | 0o200) & 0o666)
-    (temporary / CONFIG).write_text(json.dumps(config, indent=1) + "\n")
-    (temporary / CARD).write_text(json.dumps(card, indent=1) + "\n")
-    for name, content in (more or {}).items():
-        (temporary / name).write_bytes(content)
-    if folder.exists():
-        old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
-        folder.rename(old)
-        temporary.rename(folder)
-        shutil.rmtree(old)
-    else:
-        temporary.rename(folder)
+    write_folder(folder, config, weights, card, more)
 
 
 def load_properties(folder: Path, device: torch.device | str = "cpu") -> PropertyModel:

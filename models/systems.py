@@ -128,11 +128,4 @@ def without_bad_graphs(data: LabelledBands) -> LabelledBands:
             refused.append((data.names[index], str(error)))
         else:
             kept.append(index)
-    return replace(
-        data,
-        names=tuple(data.names[i] for i in kept),
-        bands=tuple(data.bands[i] for i in kept),
-        em_ev=data.em_ev[kept],
-        groups=tuple(data.groups[i] for i in kept),
-        refused=tuple(refused),
-    )
+    return replace(data.take(kept), refused=tuple(refused))

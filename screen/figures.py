@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pathways.types import FloatArray
+from screen.atomic import replacing
 from screen.errors import FAILED, UserError
 
 if TYPE_CHECKING:
@@ -55,15 +54,11 @@ def box_plots(errors_ev: Mapping[str, Mapping[str, FloatArray]], path: Path) -> 
     for panel in panels[len(errors_ev) :]:
         panel.set_visible(False)
     figure.supxlabel("absolute error of Em, eV (◆ and number: mean)", fontsize="medium")
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        figure.savefig(temporary, format="png", dpi=150)
-        temporary.replace(path)
+        with replacing(path) as temporary:
+            figure.savefig(temporary, format="png", dpi=150)
     except OSError as error:
         raise UserError(f"{path}: cannot be written ({error.strerror or error})", FAILED) from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
 
 
 def _box_plot(panel: Axes, errors_ev: Mapping[str, FloatArray]) -> None:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import json
 import math
-import os
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -15,6 +13,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from screen.atomic import replacing
 from screen.errors import FAILED, UserError
 
 if TYPE_CHECKING:
@@ -148,15 +147,11 @@ def export(table: pa.Table, path: Path, attributions: Sequence[str] = ()) -> Non
         raise UserError(f"{path}: no folder {path.parent}; make it, or pass another -o")
     if attributions:
         table = table.replace_schema_metadata({"attribution": "; ".join(attributions)})
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        writer(temporary)
-        temporary.replace(path)
+        with replacing(path) as temporary:
+            writer(temporary)
     except OSError as error:
         raise UserError(f"{path}: cannot be written ({error.strerror or error})", FAILED) from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
 
 
 def _as_text(table: pa.Table, path: Path, write: Callable[[pa.Table, IO[str]], None]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,13 +46,7 @@ def draw_bands(data: LabelledBands, size: int | None, seed: int) -> LabelledBand
     if size > len(data):
         raise UserError(f"--size is {size}, but {data.source} has {len(data)} usable bands")
     chosen = np.sort(np.random.default_rng(seed).permutation(len(data))[:size]).tolist()
-    return replace(
-        data,
-        names=tuple(data.names[i] for i in chosen),
-        bands=tuple(data.bands[i] for i in chosen),
-        em_ev=data.em_ev[chosen],
-        groups=tuple(data.groups[i] for i in chosen),
-    )
+    return data.take(chosen)
 
 
 def find_source(source: Path) -> Path:

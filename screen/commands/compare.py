@@ -227,8 +227,8 @@ def _with_interval(row: Mapping[str, Any], key: str) -> str | None:
 def _write_json(document: dict[str, Any], path: Path) -> None:
     import json
 
+    from screen.atomic import replacing
     from screen.output import plain
 
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(json.dumps(plain(document), indent=1, ensure_ascii=False) + "\n")
-    temporary.replace(path)
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(plain(document), indent=1, ensure_ascii=False) + "\n")

@@ -13,7 +13,6 @@ query do not disturb one another. Keys are in neither.
 
 from __future__ import annotations
 
-import contextlib
 import gzip
 import hashlib
 import json
@@ -23,6 +22,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from screen.atomic import replacing
 from screen.errors import FAILED, UserError
 
 _FORMAT = 1
@@ -173,13 +173,7 @@ def now() -> str:
 
 def _write(path: Path, content: bytes) -> None:
     """A file, whole or not at all, even when the power goes."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())

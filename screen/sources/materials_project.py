@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -10,13 +10,12 @@ from jobs.parallel import mapped
 from jobs.records import Candidate, Failure
 from screen.sources.base import Query, Source
 from screen.sources.cache import Policy
+from screen.sources.http import Notice
 from screen.sources.mp_client import Client, checked_key
 from screen.sources.mp_feed import ElectrodeFeed, SummaryFeed, summary_feeds
 from screen.sources.mp_pages import Parser, electrodes
 from screen.sources.pull import Pull
 from screen.sources.selection import Examined, admit
-
-Notice = Callable[[str], None]
 
 _SAMPLE_PAGES = 4
 
@@ -72,7 +71,8 @@ class MaterialsProject(Source):
     def count(self, query: Query) -> int:
         """How many materials the server has for the query; asks where the cache does not know."""
         totals = [
-            feed.total() if pull.total is None else pull.total for feed, pull in self._pulls(query)
+            feed.total() if pull.total is None and not self._policy.offline else pull.total or 0
+            for feed, pull in self._pulls(query)
         ]
         return sum(totals) if query.limit is None else min(sum(totals), query.limit)
 
@@ -91,6 +91,8 @@ class MaterialsProject(Source):
 
     def sample(self, query: Query, size: int) -> list[Candidate]:
         """Candidates from all over the list, whose order is that of their discovery."""
+        if self._policy.offline:
+            return super().sample(query, size)
         found: dict[str, Candidate] = {}
         query = _as_here(query)
         for feed, pull in self._pulls(query):

@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 
 from pathways.checks import MIN_CELL_FLATNESS
-from pathways.types import Crystal, FloatArray, IntArray, PathwayError
+from pathways.types import Crystal, IntArray, PathwayError
 from screen.sources.base import Query
 from screen.sources.optimade_providers import Provider
 from screen.sources.selection import Examined, examine, failed
-from screen.sources.structure_json import species_number
+from screen.sources.structure_json import number_array, species_number
 
 _FULL = 1e-6
 """How far an occupancy may be from 1."""
@@ -113,9 +113,9 @@ def crystal_from_attributes(attributes: Mapping[str, Any]) -> Crystal:
     _check_periodic(attributes)
     _check_features(attributes.get("structure_features"))
     numbers = _numbers(attributes.get("species_at_sites"), attributes.get("species"))
-    lattice = _array("lattice_vectors", attributes["lattice_vectors"], (3, 3))
+    lattice = number_array("lattice_vectors", attributes["lattice_vectors"], (3, 3))
     positions = attributes.get("cartesian_site_positions")
-    cartesian = _array("cartesian_site_positions", positions, (len(numbers), 3))
+    cartesian = number_array("cartesian_site_positions", positions, (len(numbers), 3))
     edges = np.linalg.norm(lattice, axis=1)
     volume = abs(float(np.linalg.det(lattice)))
     if volume == 0 or volume < MIN_CELL_FLATNESS * float(edges.prod()):
@@ -198,15 +198,3 @@ def _number(name: str, species: Mapping[str, Any]) -> int:
             "expected one element in full",
         )
     return species_number(str(symbols[0]))
-
-
-def _array(name: str, value: Any, shape: tuple[int, ...]) -> FloatArray:
-    try:
-        array = np.array(value, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise PathwayError("bad_shape", f"{name} is not an array of numbers") from None
-    if array.shape != shape:
-        raise PathwayError("bad_shape", f"{name} has shape {array.shape}, expected {shape}")
-    if not np.isfinite(array).all():
-        raise PathwayError("non_finite", f"{name} holds values that are not finite")
-    return array

@@ -6,14 +6,13 @@ A query is asked once; a pull that broke off goes on at the page where it did.
 from __future__ import annotations
 
 import gzip
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from screen.errors import FAILED, UserError
 from screen.sources.cache import CacheFolder, Entry, Policy, folder_for, pack
 from screen.sources.feeds import Feed, Page
-
-Notice = Callable[[str], None]
+from screen.sources.http import Notice
 
 _MAX_ROUNDS = 3
 """How often all pages are asked for while the server's answers do not add up."""

@@ -80,13 +80,18 @@ def _from_arrays(lattice: Any, species: Any, frac: Any) -> Crystal:
                 "partial_occupancy", f"species holds {one!r}, expected one element per site"
             )
     return Crystal(
-        lattice=_array("lattice", lattice, (3, 3)),
+        lattice=number_array("lattice", lattice, (3, 3)),
         numbers=np.array([species_number(one) for one in species], dtype=np.int64),
-        frac=_array("frac", frac, (len(species), 3)),
+        frac=number_array("frac", frac, (len(species), 3)),
     )
 
 
-def _array(name: str, value: Any, shape: tuple[int, ...]) -> FloatArray:
+def number_array(name: str, value: Any, shape: tuple[int, ...]) -> FloatArray:
+    """A value as finite numbers of one shape.
+
+    Raises:
+        PathwayError: ``bad_shape`` or ``non_finite``.
+    """
     try:
         array = np.array(value, dtype=np.float64)
     except (TypeError, ValueError):

@@ -5,18 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from models.alignn import TrunkConfig
 from models.barrier import BarrierConfig
-from models.dataset import LabelledBands, host_group
+from models.dataset import LabelledBands
 from models.ensemble import Recipe, train_ensemble
 from models.graph import GraphSettings
 from models.train import FitSettings
 from pathways.band import build_band
 from pathways.hops import HopSettings, enumerate_hops
 from pathways.types import Band
+from tests.models.labelled import labelled_as
 from tests.pathways.crystals import KNOWN
 
 TINY = Recipe(
@@ -41,15 +41,7 @@ def bands() -> list[Band]:
 @pytest.fixture(scope="session")
 def labelled(bands: list[Band]) -> LabelledBands:
     """The bands with a made-up but learnable label: their hop length over 8 Å, in eV."""
-    return LabelledBands(
-        names=tuple(str(i) for i in range(len(bands))),
-        bands=tuple(bands),
-        em_ev=np.array([band.length_a / 8 for band in bands]),
-        groups=tuple(host_group(band) for band in bands),
-        refused=(),
-        source="tests",
-        digest="0" * 64,
-    )
+    return labelled_as(bands)
 
 
 @pytest.fixture(scope="session")

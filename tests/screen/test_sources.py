@@ -134,3 +134,21 @@ def test_a_dry_run_with_nothing_to_find_says_so(
     captured = capsys.readouterr()
     assert "candidates   0 with Mg" in captured.out
     assert "widen --chemsys" in captured.err
+
+
+def test_a_dry_run_offline_asks_nobody(
+    dry: Dry,
+    server: MaterialsProject,
+    tiny_model: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    cache = ("--cache", str(tmp_path / "cache"))
+    run = ["run", "--chemsys", "Mg-*", "--model", str(tiny_model), "--engine", "inline", "--json"]
+    assert main([*run, *cache, "--db", str(tmp_path / "x.duckdb")]) == 0
+    n_asked = len(server.requests)
+    capsys.readouterr()
+    found = dry("--offline", *cache)
+    assert (found["candidates"], found["sampled"]) == (2, 2)
+    assert found["left_out"] == {"above_hull": 1}
+    assert len(server.requests) == n_asked
