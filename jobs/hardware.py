@@ -40,13 +40,23 @@ class WorkerPlan:
     feature_cpus: int
 
 
-def plan_workers(cpus: int, gpus: float) -> WorkerPlan:
+def plan_workers(cpus: int, gpus: float, networks: bool = True) -> WorkerPlan:
     """Split CPUs and GPUs among workers.
 
     With GPUs: one model worker each, and the CPUs left over prepare graphs. Without: one model
     worker per CPU, and a few feature workers that share the CPUs with them, asking Ray for none,
-    since a worker that waits for a CPU which the others never give back would wait for ever.
+    since a worker that waits for a CPU which the others never give back would wait for ever. A
+    model without networks takes next to no time: one worker of it beside a feature worker per CPU.
     """
+    if not networks:
+        return WorkerPlan(
+            device="cpu",
+            model_workers=1,
+            model_cpus=0,
+            model_gpus=0.0,
+            feature_workers=cpus,
+            feature_cpus=1,
+        )
     if gpus > 0:
         models = math.ceil(gpus)
         spare = cpus - models

@@ -32,7 +32,7 @@ from jobs.stages import (
     assemble,
     batches,
 )
-from jobs.workers import FeatureWorker, ModelWorker, load_predictor
+from jobs.workers import FeatureWorker, ModelWorker, has_networks, load_predictor
 from models.graph import GraphSettings
 from models.predict import Prediction
 
@@ -64,7 +64,8 @@ def _run_on_ray(
     predictor_factory: PredictorFactory | None,
 ) -> None:
     with _session(settings) as resources:
-        plan = plan_workers(resources.cpus, resources.gpus)
+        networks = predictor_factory is not None or has_networks(settings.model)
+        plan = plan_workers(resources.cpus, resources.gpus, networks)
         factory = predictor_factory or functools.partial(
             load_predictor, _model_for_workers(settings.model), plan.device
         )

@@ -6,6 +6,7 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
+from models import DEFAULT_MODEL
 from pathways.hops import HopSettings
 from pathways.supercell import BandSettings
 
@@ -24,7 +25,7 @@ class RunSettings:
         ValueError: where a value can never work, in one line.
     """
 
-    model: str = "model3"
+    model: str = DEFAULT_MODEL
     """Name of a model, or the path of its folder."""
     engine: Engine = "ray"
     hops: HopSettings = field(default_factory=HopSettings)

@@ -19,6 +19,13 @@ def load_predictor(model: str, device: str) -> GraphPredictor:
     return Predictor.load(model, device=device)
 
 
+def has_networks(model: str) -> bool:
+    """Whether a model's predictions take long enough to be spread over CPUs or GPUs."""
+    from models.checkpoint import find_model, read_graph_settings
+
+    return read_graph_settings(find_model(model)).parts != "numbers"
+
+
 class FeatureWorker:
     """Turns candidates into graphs on one CPU."""
 

@@ -33,8 +33,12 @@ class Applicability:
         rarest = min(_known(self.elements.get(int(number), 0)) for number in present)
         low, high = self.lengths_a
         beyond = max(low - graph.length_a, graph.length_a - high, 0.0)
-        clear = min(graph.clearance_a / _CLOSE_A, 1.0)
-        return float(ion * rarest * np.exp(-beyond) * clear)
+        return float(ion * rarest * np.exp(-beyond) * chord_clear(graph.clearance_a))
+
+
+def chord_clear(clearance_a: float) -> float:
+    """1 for a straight chord with room, towards 0 for one that runs through an atom."""
+    return min(clearance_a / _CLOSE_A, 1.0)
 
 
 def _known(count: int) -> float:

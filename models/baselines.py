@@ -18,68 +18,42 @@ import numpy as np
 from models.barrier import TARGET_OFFSET_EV
 from models.calibration import to_ev
 from models.compare import Predicted
-from models.descriptors import SIZE, image_distances_a, path_descriptor
+from models.descriptors import image_distances_a
 from models.kernel import fit_kernel
+from models.numbers import COMPOSITION, GEOMETRY, SIZE, SURROUNDINGS, number_groups, path_numbers
 from models.trees import TreeSettings, fit_trees
-from pathways.curved import NAMES, curved_features
+from pathways.curved import NAMES
 from pathways.types import Band, FloatArray, IntArray
 
 Numbers = Literal["composition", "geometry", "both", "surroundings", "curved"]
 Learner = Literal["svr", "gp", "trees", "blend"]
 
-# The blocks of ``path_descriptor``: for each of three species a radial distribution and the nearest
-# distances, then length and density of the framework, then ion and framework by element.
-_N_SPECIES, _N_SHELLS, _N_NEAREST, _N_HOP, _N_ELEMENT = 3, 56, 8, 2, 92
-_SPECIES = np.repeat(np.arange(_N_SPECIES), _N_SHELLS + _N_NEAREST)
-_IS_NEAREST = np.tile(np.repeat([False, True], [_N_SHELLS, _N_NEAREST]), _N_SPECIES)
-_START_ION = len(_SPECIES) + _N_HOP
-_CURVED_PATHS = ("best", "from_chord", "chord")
 _MOST_SPREADS = 4.0
 _SVR_EPSILON, _SVR_C, _SVR_GAMMA = 0.1, (1.0, 3.0, 10.0), (0.3, 1.0, 3.0, 10.0)
 """Tube, and what is tried inside each fold: penalties, and widths times the count of numbers."""
 _INNER_FOLDS = 4
 
 
-def number_groups() -> IntArray:
-    """Group of each number that ``describe`` gives, for the kernel's length scales.
-
-    0 to 2: the surroundings by species (anions, moving species, others); 3: length and density;
-    4: the ion; 5: the framework's composition; 6: the ends in the radii's potential; 7 to 9: the
-    best path, that from the chord, and the chord in it.
-    """
-    straight = np.repeat([3, 4, 5], [_N_HOP, _N_ELEMENT, _N_ELEMENT])
-    curved = [
-        next((7 + i for i, path in enumerate(_CURVED_PATHS) if name.startswith(path)), 6)
-        for name in NAMES
-    ]
-    return np.concatenate([_SPECIES, straight, np.array(curved)])
-
-
-def columns(numbers: Numbers) -> IntArray:
-    """Which of the numbers that ``describe`` gives a baseline sees."""
-    geometry = [*np.flatnonzero(_IS_NEAREST), *range(len(_SPECIES), _START_ION)]
-    composition = list(range(_START_ION, SIZE))
-    chosen = {
-        "composition": composition,
-        "geometry": geometry,
-        "both": [*geometry, *composition],
-        "surroundings": range(SIZE),
-        "curved": range(SIZE + len(NAMES)),
-    }
-    return np.array(chosen[numbers], dtype=np.int64)
+COLUMNS: Mapping[Numbers, IntArray] = {
+    "composition": COMPOSITION,
+    "geometry": GEOMETRY,
+    "both": np.concatenate([GEOMETRY, COMPOSITION]),
+    "surroundings": SURROUNDINGS,
+    "curved": np.arange(SIZE),
+}
+"""Which of the numbers that ``describe`` gives a baseline sees."""
 
 
 def describe(bands: Sequence[Band]) -> FloatArray:
-    """(n, ``SIZE`` + curved) numbers of bands: ``path_descriptor``, then ``curved_features``."""
-    return np.array([_numbers(band) for band in bands]).reshape(len(bands), SIZE + len(NAMES))
+    """(n, ``SIZE``) numbers of bands, see ``models.numbers``."""
+    return np.array([_numbers(band) for band in bands]).reshape(len(bands), SIZE)
 
 
 @lru_cache(maxsize=4096)
 def _numbers(band: Band) -> FloatArray:
     """Kept, since every baseline asks for the same bands in every fold."""
     crystal = band.folded
-    straight = path_descriptor(crystal, image_distances_a(crystal))
-    return np.concatenate([straight, curved_features(crystal)])
+    return path_numbers(crystal, image_distances_a(crystal))
 
 
 @dataclass(frozen=True)
@@ -104,7 +78,7 @@ class Baseline:
         self, train: Sequence[Band], em_ev: FloatArray, test: Sequence[Band]
     ) -> Predicted:
         """See ``compare.System``."""
-        chosen = columns(self.numbers)
+        chosen = COLUMNS[self.numbers]
         seen, unseen = describe(train)[:, chosen], describe(test)[:, chosen]
         target = np.log(em_ev + TARGET_OFFSET_EV)
         if self.learner == "svr":

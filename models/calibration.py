@@ -68,20 +68,23 @@ def to_ev(target: FloatArray) -> FloatArray:
 
 
 def features(graphs: Sequence[BandGraph], mean: FloatArray) -> FloatArray:
+    """(n, 4) ``error_features`` of graphs and their predicted u."""
+    length_a = np.array([graph.length_a for graph in graphs])
+    clearance_a = np.array([graph.clearance_a for graph in graphs])
+    return error_features(length_a, clearance_a, mean)
+
+
+def error_features(length_a: FloatArray, clearance_a: FloatArray, mean: FloatArray) -> FloatArray:
     """(n, 4): 1, predicted u, hop length / 4 Å, clearance / 2 Å; what an error depends on."""
-    length = np.array([graph.length_a for graph in graphs])
-    clearance = np.array([graph.clearance_a for graph in graphs])
-    return np.stack(
-        [np.ones(len(graphs)), mean, np.clip(length, 1, 9) / 4, np.clip(clearance, 0, 3) / 2],
-        axis=1,
-    )
+    room = np.clip(clearance_a, 0, 3) / 2
+    return np.stack([np.ones(len(mean)), mean, np.clip(length_a, 1, 9) / 4, room], axis=1)
 
 
 def calibrate(feature_rows: FloatArray, residual: FloatArray, spread: FloatArray) -> Calibration:
     """Fit the scale by least squares on log |residual|, then take the scaled residuals as they are.
 
     Args:
-        feature_rows: (n, 4) from ``features``.
+        feature_rows: (n, k), such as ``features`` gives.
         residual: (n,) reference u minus held-out prediction.
         spread: (n,) disagreement of networks that had not seen the band.
     """

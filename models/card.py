@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,11 +12,13 @@ from scipy.stats import spearmanr
 
 from models.barrier import to_target
 from models.calibration import cross_fitted_intervals_ev, features, to_ev
-from models.checkpoint import Ensemble
 from models.dataset import LabelledBands
 from models.graph import BandGraph
-from models.metrics import EXTREME_EV, scores
+from models.metrics import EXTREME_EV, GOOD_EV, scores
+from models.networks import Ensemble
 from pathways.types import FloatArray, IntArray
+
+_BINS = 10
 
 HOW_SCORED = (
     "Each band is predicted by the member that did not see its fold; group folds keep all bands of "
@@ -24,6 +27,39 @@ HOW_SCORED = (
     "sizes and schedule were chosen by group folds of these same bands. The model that predicts "
     "averages all members, which these scores do not."
 )
+
+
+def data_card(data: LabelledBands, more_refused: Sequence[tuple[str, str]] = ()) -> dict[str, Any]:
+    """Where the labels come from, and what was left out."""
+    return {
+        "source": data.source,
+        "sha256": data.digest,
+        "bands": len(data) - len(more_refused),
+        "refused": [list(item) for item in (*data.refused, *more_refused)],
+    }
+
+
+def versions() -> dict[str, str]:
+    """Of what a fit depends on."""
+    return {
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+    }
+
+
+def reliability(p_good: FloatArray, em_ev: FloatArray) -> list[dict[str, float | int]]:
+    """How often hops turned out good, by the probability they were given, in ten equal bins."""
+    bin_of = np.clip((p_good * _BINS).astype(int), 0, _BINS - 1)
+    return [
+        {
+            "n": int((bin_of == index).sum()),
+            "p_good": float(p_good[bin_of == index].mean()),
+            "share_good": float((em_ev[bin_of == index] <= GOOD_EV).mean()),
+        }
+        for index in range(_BINS)
+        if (bin_of == index).any()
+    ]
 
 
 def model_card(
@@ -52,19 +88,10 @@ def model_card(
     card: dict[str, Any] = {
         "summary": f"{len(ensemble.members)} ALIGNN networks on {len(data)} labelled bands",
         "unit": "eV",
-        "data": {
-            "source": data.source,
-            "sha256": data.digest,
-            "bands": len(data),
-            "refused": [list(item) for item in data.refused],
-        },
+        "data": data_card(data),
         "recipe": recipe,
         "how_scored": HOW_SCORED,
-        "versions": {
-            "torch": torch.__version__,
-            "numpy": np.__version__,
-            "python": platform.python_version(),
-        },
+        "versions": versions(),
     }
     for kind, mean in held_out.items():
         low, high = cross_fitted_intervals_ev(features(graphs, mean), target, mean, spread, folds)

@@ -15,31 +15,20 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
-from models.alignn import TrunkConfig
-from models.applicability import Applicability
-from models.barrier import BarrierConfig, BarrierNetwork
+from models.blend import Blend
 from models.calibration import Calibration
+from models.estimate import BarrierModel
 from models.graph import GraphSettings
+from models.networks import Ensemble
 
 FORMAT = 1
 SHIPPED = Path(__file__).parent / "weights"
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "card.json"
+_KINDS: dict[str, type[Ensemble] | type[Blend]] = {"networks": Ensemble, "blend": Blend}
 
 
 class ModelError(ValueError):
     """A model that is not there or cannot be read; one line with what to do."""
-
-
-@dataclass(frozen=True, eq=False)
-class Ensemble:
-    """Networks that vote, and what is known of their errors."""
-
-    name: str
-    graph: GraphSettings
-    network: BarrierConfig
-    members: tuple[BarrierNetwork, ...]
-    calibration: Calibration
-    applicability: Applicability
 
 
 @dataclass(frozen=True)
@@ -98,7 +87,7 @@ def read_graph_settings(folder: Path) -> GraphSettings:
     return GraphSettings(**_read_config(folder)["graph"])
 
 
-def load(folder: Path, device: torch.device | str = "cpu") -> Ensemble:
+def load(folder: Path, device: torch.device | str = "cpu") -> BarrierModel:
     """A model ready to predict.
 
     Raises:
@@ -106,33 +95,15 @@ def load(folder: Path, device: torch.device | str = "cpu") -> Ensemble:
     """
     config = _read_config(folder)
     try:
-        network = BarrierConfig(
-            **{
-                **config["network"],
-                "trunk": TrunkConfig(**config["network"]["trunk"]),
-                "head": tuple(config["network"]["head"]),
-            }
-        )
+        kind = _KINDS[config.get("kind", "networks")]
         calibration = Calibration(
             tuple(config["calibration"]["scale"]), tuple(config["calibration"]["quantiles"])
         )
-        known = config["applicability"]
-        applicability = Applicability(
-            {int(z): n for z, n in known["ions"].items()},
-            {int(z): n for z, n in known["elements"].items()},
-            (known["lengths_a"][0], known["lengths_a"][1]),
-        )
         graph = GraphSettings(**config["graph"])
-        if graph.parts != network.parts:
-            raise ValueError(f"graphs of {graph.parts!r} for a network of {network.parts!r}")
         weights = load_file(folder / WEIGHTS, device=str(device))
-        members = tuple(
-            _member(network, weights, index).to(device).eval()
-            for index in range(int(config["members"]))
-        )
+        return kind.restore(config["name"], graph, calibration, config, weights)
     except (SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise _unreadable(folder, error) from None
-    return Ensemble(config["name"], graph, network, members, calibration, applicability)
 
 
 def check(folder: Path) -> None:
@@ -157,38 +128,31 @@ def _unreadable(folder: Path, error: Exception) -> ModelError:
     )
 
 
-def _member(config: BarrierConfig, weights: dict[str, torch.Tensor], index: int) -> BarrierNetwork:
-    network = BarrierNetwork(config)
-    prefix = f"members.{index}."
-    own = {key[len(prefix) :]: value for key, value in weights.items() if key.startswith(prefix)}
-    network.load_state_dict(own)
-    return network
-
-
-def save(ensemble: Ensemble, card: dict[str, Any], folder: Path, form: int | str = FORMAT) -> None:
+def save(
+    model: BarrierModel,
+    card: dict[str, Any],
+    folder: Path,
+    form: int | str = FORMAT,
+    more: Mapping[str, bytes] | None = None,
+) -> None:
     """Write a model's folder, whole or not at all; an existing one is replaced.
 
     Args:
-        ensemble: the model.
+        model: of any kind.
         card: as JSON.
         folder: to write.
         form: another than ``FORMAT`` for what must not predict.
+        more: further files by name.
     """
     config = {
         "format": form,
-        "name": ensemble.name,
-        "graph": asdict(ensemble.graph),
-        "network": asdict(ensemble.network),
-        "members": len(ensemble.members),
-        "calibration": asdict(ensemble.calibration),
-        "applicability": asdict(ensemble.applicability),
+        "kind": next(name for name, kind in _KINDS.items() if isinstance(model, kind)),
+        "name": model.name,
+        "graph": asdict(model.graph),
+        "calibration": asdict(model.calibration),
+        **model.config(),
     }
-    weights = {
-        f"members.{index}.{key}": value.detach().cpu().contiguous()
-        for index, member in enumerate(ensemble.members)
-        for key, value in member.state_dict().items()
-    }
-    write_folder(folder, config, weights, card)
+    write_folder(folder, config, model.weights(), card, more)
 
 
 def write_folder(

@@ -32,6 +32,8 @@ class LabelledBands:
     """(n,), eV."""
     groups: tuple[str, ...]
     """Host formula without the mobile ion, reduced: one group never straddles two folds."""
+    xc: tuple[str, ...]
+    """Exchange-correlation functional of each label, such as ``PBE``; empty where not known."""
     refused: tuple[tuple[str, str], ...]
     """Name and reason of every entry left out."""
     source: str
@@ -50,6 +52,7 @@ class LabelledBands:
             bands=tuple(self.bands[i] for i in kept),
             em_ev=self.em_ev[list(kept)],
             groups=tuple(self.groups[i] for i in kept),
+            xc=tuple(self.xc[i] for i in kept),
         )
 
 
@@ -57,8 +60,9 @@ def load_bands(path: Path) -> LabelledBands:
     """Labelled bands in the published JSON format, or in HDF5 (``models.hdf5``) by the suffix.
 
     A list of ``{"jid" or "sys_name", "target": Em in eV, "atoms": {"lattice_mat" (3, 3) Å,
-    "coords" (n, 3), "elements", "cartesian"}}``; atoms 0-4 are the moving ion, start to end. Other
-    files in this format: github.com/sai-mat-group (MIT).
+    "coords" (n, 3), "elements", "cartesian"}}``; atoms 0-4 are the moving ion, start to end; ``xc``
+    names the functional of the label, where it is known. Other files in this format:
+    github.com/sai-mat-group (MIT).
 
     Raises:
         DatasetError: the file is missing, is no JSON list (or HDF5), or holds no usable entry.
@@ -80,7 +84,7 @@ def load_bands(path: Path) -> LabelledBands:
         ) from None
     if not isinstance(entries, list) or not entries:
         raise DatasetError(f"{path}: expected a non-empty JSON list of labelled bands")
-    names, bands, targets, refused = [], [], [], []
+    names, bands, targets, xc, refused = [], [], [], [], []
     for index, entry in enumerate(entries):
         name = _name(entry, index)
         try:
@@ -91,6 +95,7 @@ def load_bands(path: Path) -> LabelledBands:
         names.append(name)
         bands.append(band)
         targets.append(em_ev)
+        xc.append(str(entry.get("xc") or ""))
     if not bands:
         raise DatasetError(
             f"{path}: none of {len(entries)} entries is a usable band; first: {refused[0][1]}"
@@ -100,6 +105,7 @@ def load_bands(path: Path) -> LabelledBands:
         bands=tuple(bands),
         em_ev=np.array(targets),
         groups=tuple(host_group(band) for band in bands),
+        xc=tuple(xc),
         refused=tuple(refused),
         source=path.name,
         digest=hashlib.sha256(content).hexdigest(),

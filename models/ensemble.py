@@ -22,17 +22,23 @@ from safetensors.numpy import load_file as load_arrays
 from safetensors.torch import save_file
 
 from models.applicability import fit_applicability
+from models.arithmetic import deterministic
 from models.barrier import BarrierConfig, BarrierNetwork, to_target
 from models.calibration import calibrate, features
 from models.card import model_card
-from models.checkpoint import Ensemble
+from models.curves import Curves, from_array, seconds_per_epoch, to_tensor
 from models.dataset import LabelledBands, group_folds, random_folds
 from models.graph import BandGraph, GraphSettings, build_graph
+from models.loop import EpochReport
+from models.networks import Ensemble
 from models.precision import route_matmuls
-from models.train import FitSettings, fit, predict_targets
+from models.train import FitSettings, fit_with_curve, predict_targets
 from pathways.types import FloatArray, IntArray
 
 KINDS = ("random", "group")
+
+OnEpoch = Callable[[str, EpochReport], None]
+"""Of a member and an epoch that it has finished."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +98,7 @@ def train_ensemble(
     *,
     device: str = "cpu",
     workers: int = 1,
-    on_epoch: Callable[[str, int, float], None] | None = None,
+    on_epoch: OnEpoch | None = None,
 ) -> tuple[Ensemble, dict[str, Any]]:
     """Train every member that ``work_dir`` does not hold yet, then score and calibrate.
 
@@ -103,13 +109,12 @@ def train_ensemble(
         name: of the model.
         device: where to train.
         workers: processes that train side by side, one thread each.
-        on_epoch: called with member, finished epoch and its loss.
+        on_epoch: called with member and finished epoch.
 
     Returns:
         The ensemble and its model card.
     """
-    key = hashlib.sha256(f"{recipe!r} {data.digest}".encode()).hexdigest()[:12]
-    folder = work_dir / key
+    folder = _folder(work_dir, data, recipe)
     folder.mkdir(parents=True, exist_ok=True)
     graphs = [build_graph(band, recipe.graph) for band in data.bands]
     started = time.time()
@@ -134,7 +139,32 @@ def train_ensemble(
     folds = _folds(data, recipe, "group", 0)
     card = model_card(data, graphs, asdict(recipe), held_out, spread, folds, ensemble)
     card["training_seconds_of_last_run"] = round(time.time() - started)
+    card["seconds_per_epoch"] = seconds_per_epoch(learning_curves(data, recipe, work_dir))
     return ensemble, card
+
+
+def finished_members(data: LabelledBands, recipe: Recipe, work_dir: Path) -> list[str]:
+    """Members that ``work_dir`` holds, in training order; arguments as of ``train_ensemble``."""
+    folder = _folder(work_dir, data, recipe)
+    return [name for name in member_names(recipe) if _member_file(folder, name).is_file()]
+
+
+def learning_curves(data: LabelledBands, recipe: Recipe, work_dir: Path) -> Curves:
+    """Of every finished member, restarts or not; arguments as of ``train_ensemble``."""
+    folder = _folder(work_dir, data, recipe)
+    return {
+        name: from_array(load_arrays(_member_file(folder, name))["curve"])
+        for name in finished_members(data, recipe, work_dir)
+    }
+
+
+def _folder(work_dir: Path, data: LabelledBands, recipe: Recipe) -> Path:
+    """Of this very training."""
+    return work_dir / hashlib.sha256(f"{recipe!r} {data.digest}".encode()).hexdigest()[:12]
+
+
+def _member_file(folder: Path, name: str) -> Path:
+    return folder / f"{name}.safetensors"
 
 
 def _train_missing(
@@ -144,9 +174,9 @@ def _train_missing(
     folder: Path,
     device: str,
     workers: int,
-    on_epoch: Callable[[str, int, float], None] | None,
+    on_epoch: OnEpoch | None,
 ) -> None:
-    todo = [unit for unit in _units(recipe) if not (folder / f"{unit.name}.safetensors").is_file()]
+    todo = [unit for unit in _units(recipe) if not _member_file(folder, unit.name).is_file()]
     if workers <= 1:
         for unit in todo:
             _train_unit(data, graphs, recipe, unit, folder, device, on_epoch)
@@ -173,8 +203,8 @@ def _train_unit_apart(
     torch.set_num_threads(1)
     graphs = [build_graph(band, recipe.graph) for band in data.bands]
 
-    def report(name: str, epoch: int, loss: float) -> None:
-        news.put((name, epoch, loss))
+    def report(name: str, epoch: EpochReport) -> None:
+        news.put((name, epoch))
 
     _train_unit(data, graphs, recipe, unit, folder, device, report)
 
@@ -186,30 +216,33 @@ def _train_unit(
     unit: _Unit,
     folder: Path,
     device: str,
-    on_epoch: Callable[[str, int, float], None] | None,
+    on_epoch: OnEpoch | None,
 ) -> None:
-    """Train one member and keep it with its predictions of the fold it has not seen."""
+    """Train one member; keep it with its curve and its predictions of the fold it has not seen."""
     route_matmuls()
     folds = _folds(data, recipe, unit.kind, unit.repeat)
     seen, unseen = np.flatnonzero(folds != unit.fold), np.flatnonzero(folds == unit.fold)
     seed = recipe.fit.seed + _units(recipe).index(unit)
     state = folder / f"{unit.name}.state"
-    network = fit(
-        recipe.network,
-        [graphs[i] for i in seen],
-        data.em_ev[seen],
-        FitSettings(**{**asdict(recipe.fit), "seed": seed}),
-        device=device,
-        state_file=state,
-        on_epoch=None if on_epoch is None else lambda epoch, loss: on_epoch(unit.name, epoch, loss),
-    )
-    predicted = predict_targets(network, [graphs[i] for i in unseen], device)
+    with deterministic(recipe.fit.deterministic):
+        network, reports = fit_with_curve(
+            recipe.network,
+            [graphs[i] for i in seen],
+            data.em_ev[seen],
+            FitSettings(**{**asdict(recipe.fit), "seed": seed}),
+            groups=[data.groups[i] for i in seen] if unit.kind == "group" else None,
+            device=device,
+            state_file=state,
+            on_epoch=None if on_epoch is None else lambda epoch: on_epoch(unit.name, epoch),
+        )
+        predicted = predict_targets(network, [graphs[i] for i in unseen], device)
     tensors = {
         f"network.{key}": value.cpu().contiguous() for key, value in network.state_dict().items()
     }
     tensors["unseen"] = torch.as_tensor(unseen)
     tensors["predicted"] = torch.as_tensor(predicted)
-    file = folder / f"{unit.name}.safetensors"
+    tensors["curve"] = to_tensor(reports)
+    file = _member_file(folder, unit.name)
     temporary = file.with_suffix(".tmp")
     save_file(tensors, temporary)
     temporary.replace(file)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from models.blend import Blend
 from models.checkpoint import read_card
 from models.dataset import load_bands
 from models.metrics import scores
@@ -23,7 +24,8 @@ def evaluate(predictor: Predictor, file: Path) -> dict[str, Any]:
 
     Returns:
         The scores of ``models.metrics.scores``, with ``model_id``, the file's sha256, how many
-        entries were ``refused`` and why.
+        entries were ``refused`` and why; where the model knows its training entries, how many of
+        the bands are among them.
 
     Raises:
         models.dataset.DatasetError: the file holds no usable band.
@@ -45,6 +47,8 @@ def evaluate(predictor: Predictor, file: Path) -> dict[str, Any]:
         np.array([p.em_low_ev for p in predictions]),
         np.array([p.em_high_ev for p in predictions]),
     )
+    if isinstance(predictor.model, Blend):
+        result["seen_in_training"] = predictor.model.known(graphs)
     result["refused"] = [{"name": name, "reason": reason} for name, reason in refused]
     return result
 

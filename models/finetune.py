@@ -30,6 +30,7 @@ from models.bulk import Property
 from models.bulk_split import Scale
 from models.graph import GraphSettings
 from models.loop import parameter_groups
+from models.networks import Ensemble
 from models.properties import (
     PropertyNetwork,
     is_property_model,
@@ -108,6 +109,10 @@ def load_source(folder: Path, member: int = 0) -> Source:
             bool(recipe.get("published", False)),
         )
     ensemble = checkpoint.load(folder)
+    if not isinstance(ensemble, Ensemble):
+        raise checkpoint.ModelError(
+            f"{folder}: holds no network to start from; add labels to it with `screen refit`"
+        )
     digest = checkpoint.read_card(folder).get("data", {}).get("sha256")
     return Source(
         checkpoint.model_id(folder),

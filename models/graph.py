@@ -22,16 +22,21 @@ import numpy.typing as npt
 
 from models.descriptors import image_distances_a, path_descriptor
 from models.neighbours import Shell, measuring_cell, nearest_neighbours
+from models.numbers import path_numbers
 from pathways.types import N_IMAGES, Band, Crystal, FloatArray, IntArray, PathwayError
 
-Parts = Literal["whole", "ends", "local"]
+Parts = Literal["whole", "ends", "local", "numbers"]
 """What a band becomes. ``whole``: one graph, all images in one cell. ``ends``: two graphs, the host
 with the ion at its first and at its last image. ``local``: the whole and, as its partner, the
-images with the atoms that they are joined to."""
+images with the atoms that they are joined to. ``numbers``: no edges, but the path's numbers with
+the curved path among them, for models that are no networks."""
 
 LOCAL_K = 6
 """Nearest neighbours in the local graph. The published search starts at 3.0 Å but widens until
 every atom has so many, so that the radius decides no edge."""
+
+_LEAST_COST = 200
+"""What a kernel and trees take for a band, in the edges and triplets of the same time."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +86,8 @@ class BandGraph:
     clearance_a: float = float("nan")
     """Least distance from an image of the ion to a host atom, Å; NaN for a crystal."""
     descriptor: FloatArray | None = None
-    """(``descriptors.SIZE``,) of the path; None for a crystal."""
+    """(``descriptors.SIZE``,) of the path, with parts ``numbers`` (``numbers.SIZE``,); None for a
+    crystal."""
     parts: Parts = "whole"
     partner: BandGraph | None = None
     """The second graph where there are two: the final structure, or the local graph."""
@@ -99,7 +105,7 @@ class BandGraph:
     @property
     def cost(self) -> int:
         """Edges plus triplets, the partner's too: what memory and time of a pass grow with."""
-        own = len(self.source) + self.n_triplets
+        own = max(len(self.source) + self.n_triplets, _LEAST_COST)
         return own if self.partner is None else own + self.partner.cost
 
 
@@ -113,7 +119,10 @@ def build_graph(band: Band, settings: GraphSettings) -> BandGraph:
     distances_a = image_distances_a(crystal)
     nearest_a = distances_a.min(axis=(0, 1))
     partner = None
-    if settings.parts == "ends":
+    describe = path_descriptor
+    if settings.parts == "numbers":
+        graph, describe = _no_graph(crystal), path_numbers
+    elif settings.parts == "ends":
         graph = _end_graph(crystal, 0, settings, nearest_a)
         partner = _end_graph(crystal, N_IMAGES - 1, settings, nearest_a)
     else:
@@ -124,7 +133,7 @@ def build_graph(band: Band, settings: GraphSettings) -> BandGraph:
         graph,
         length_a=band.length_a,
         clearance_a=float(nearest_a[N_IMAGES:].min(initial=np.inf)),
-        descriptor=path_descriptor(crystal, distances_a),
+        descriptor=describe(crystal, distances_a),
         parts=settings.parts,
         partner=partner,
     )
@@ -147,6 +156,11 @@ def graph_of_crystal(
     if settings.environment_a is None or nearest_a is None:
         return _assemble(crystal, settings.shell, found)
     return _assemble(crystal, settings.shell, found, nearest_a <= settings.environment_a)
+
+
+def _no_graph(crystal: Crystal) -> BandGraph:
+    none = np.zeros(0, dtype=np.int64)
+    return BandGraph(crystal.numbers, none, none, np.zeros((0, 3)), none, none)
 
 
 def _end_graph(

@@ -23,7 +23,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,23 +52,19 @@ _PER_ATOM: dict[str, tuple[tuple[int, ...], str]] = {
 }
 
 
-def write_bands(path: Path, data: LabelledBands, xc: Sequence[str] | None = None) -> None:
+def write_bands(path: Path, data: LabelledBands) -> None:
     """Write bands with labels, whole or not at all; an existing file is replaced.
 
     Args:
         path: ``.h5`` or ``.hdf5``.
         data: what to write.
-        xc: functional of each label, empty where not known; None: none is known.
 
     Raises:
-        ValueError: there is no band, or ``xc`` has another length than the bands.
+        ValueError: there is no band.
         OSError: the file cannot be written.
     """
     import h5py
 
-    functionals = [""] * len(data) if xc is None else list(xc)
-    if len(functionals) != len(data):
-        raise ValueError(f"{len(functionals)} functionals for {len(data)} bands")
     path = path.absolute()
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -83,7 +78,7 @@ def write_bands(path: Path, data: LabelledBands, xc: Sequence[str] | None = None
                 units=_UNITS,
             )
             _write_numbers(file, data)
-            texts = {"name": data.names, "group": data.groups, "xc": functionals}
+            texts = {"name": data.names, "group": data.groups, "xc": data.xc}
             for key, values in texts.items():
                 file.create_dataset(key, data=list(values), dtype=h5py.string_dtype())
             refused = np.array(data.refused, dtype=object).reshape(-1, 2)
@@ -153,20 +148,11 @@ def read_bands(path: Path) -> LabelledBands:
         bands=tuple(bands),
         em_ev=content["em_ev"][kept],
         groups=tuple(groups[index] for index in kept),
+        xc=tuple(texts["xc"][index] for index in kept),
         refused=tuple(refused),
         source=path.name,
         digest=digest,
     )
-
-
-def read_functionals(path: Path) -> tuple[tuple[str, str], ...]:
-    """Name and functional of every entry in file order; empty where it is not known.
-
-    Raises:
-        DatasetError: as ``read_bands``.
-    """
-    _, texts = _read(path)
-    return tuple(zip(texts["name"], texts["xc"], strict=True))
 
 
 def _band(content: dict[str, Any], index: int) -> Band:

@@ -21,9 +21,10 @@ from models import checkpoint
 from models.applicability import Applicability, fit_applicability
 from models.barrier import BarrierNetwork
 from models.calibration import Calibration
-from models.checkpoint import Ensemble, ModelError
+from models.checkpoint import ModelError
 from models.dataset import DatasetError, LabelledBands
 from models.graph import GraphSettings, build_graph
+from models.networks import Ensemble
 from models.train import predict_targets
 
 GRAPH = GraphSettings(shell="published")

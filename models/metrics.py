@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
-from pathways.types import FloatArray
+from pathways.types import FloatArray, IntArray
 
 GOOD_EV = 0.65
 """A hop at or under this barrier is called good (arXiv 2508.06436)."""
@@ -22,6 +22,7 @@ def scores(
     predicted_ev: FloatArray,
     low_ev: FloatArray | None = None,
     high_ev: FloatArray | None = None,
+    band: IntArray | None = None,
 ) -> dict[str, float | int | list[float] | None]:
     """MAE, R2, accuracy and precisions at 0.65 eV and, with intervals given, their coverage.
 
@@ -30,41 +31,57 @@ def scores(
         predicted_ev: (n,) predictions, eV.
         low_ev: (n,) lower ends of the 90 % intervals, eV.
         high_ev: (n,) upper ends, eV.
+        band: (n,) which band each prediction is of, where bands are predicted more than once, as in
+            repeated folds.
 
     Returns:
-        Scores by name. ``<name>_interval`` is the central 95 % of 1,000 bootstrap resamples of the
-        entries (seeded). A precision without a single such prediction is None.
+        ``n`` bands, and scores by name. ``<name>_interval`` is the central 95 % of 1,000 seeded
+        bootstrap resamples of the bands, in which all predictions of a band stay together. What
+        cannot be said, such as a precision without a single such prediction, is None.
     """
-    measures: dict[str, Callable[[np.ndarray], float]] = {
-        "mae_ev": lambda i: float(np.abs(em_ev[i] - predicted_ev[i]).mean()),
-        "rmse_ev": lambda i: float(np.sqrt(((em_ev[i] - predicted_ev[i]) ** 2).mean())),
-        "r2": lambda i: _r2(em_ev[i], predicted_ev[i]),
-        "accuracy": lambda i: float(((em_ev[i] <= GOOD_EV) == (predicted_ev[i] <= GOOD_EV)).mean()),
-        "precision_good": lambda i: _share(em_ev[i] <= GOOD_EV, predicted_ev[i] <= GOOD_EV),
-        "precision_bad": lambda i: _share(em_ev[i] > GOOD_EV, predicted_ev[i] > GOOD_EV),
+    _, inverse = np.unique(np.arange(len(em_ev)) if band is None else band, return_inverse=True)
+    n = int(inverse.max()) + 1
+    drawn = np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), size=_BOOTSTRAPS)
+    weight = np.concatenate([np.ones((1, n)), drawn])[:, inverse]
+    error, good, called = np.abs(predicted_ev - em_ev), em_ev <= GOOD_EV, predicted_ev <= GOOD_EV
+    values = {
+        "mae_ev": _mean(weight, error),
+        "rmse_ev": np.sqrt(_mean(weight, error**2)),
+        "r2": _r2(weight, em_ev, error),
+        "accuracy": _mean(weight, good == called),
+        "precision_good": _mean(weight * called, good),
+        "precision_bad": _mean(weight * ~called, ~good),
     }
     if low_ev is not None and high_ev is not None:
-        inside = (low_ev <= em_ev) & (em_ev <= high_ev)
-        width = high_ev - low_ev
-        measures["coverage90"] = lambda i: float(inside[i].mean())
-        measures["interval_width_ev"] = lambda i: float(np.median(width[i]))
-    n = len(em_ev)
-    resamples = np.random.default_rng(0).integers(0, n, size=(_BOOTSTRAPS, n))
+        values["coverage90"] = _mean(weight, (low_ev <= em_ev) & (em_ev <= high_ev))
+        values["interval_width_ev"] = _median(weight, high_ev - low_ev)
     result: dict[str, float | int | list[float] | None] = {"n": n}
-    for name, measure in measures.items():
-        value = measure(np.arange(n))
-        result[name] = None if np.isnan(value) else value
-        drawn = np.array([measure(sample) for sample in resamples])
-        drawn = drawn[~np.isnan(drawn)]
-        interval = np.percentile(drawn, [2.5, 97.5]).tolist() if len(drawn) else None
+    for name, value in values.items():
+        resampled = value[1:][np.isfinite(value[1:])]
+        result[name] = float(value[0]) if np.isfinite(value[0]) else None
+        interval = np.percentile(resampled, [2.5, 97.5]).tolist() if len(resampled) else None
         result[f"{name}_interval"] = interval
     return result
 
 
-def _r2(truth: FloatArray, predicted: FloatArray) -> float:
-    spread = float(((truth - truth.mean()) ** 2).sum())
-    return 1.0 - float(((truth - predicted) ** 2).sum()) / spread if spread > 0 else float("nan")
+def _mean(weight: FloatArray, values: Any) -> FloatArray:
+    """(draws,) weighted means of (n,) values; NaN where nothing weighs."""
+    total = weight.sum(axis=1)
+    mean: FloatArray = np.full(len(weight), np.nan)
+    np.divide(weight @ np.asarray(values, dtype=float), total, out=mean, where=total > 0)
+    return mean
 
 
-def _share(hit: np.ndarray, called: np.ndarray) -> float:
-    return float(hit[called].mean()) if called.any() else float("nan")
+def _median(weight: FloatArray, values: FloatArray) -> FloatArray:
+    """(draws,) weighted medians of (n,) values."""
+    order = np.argsort(values)
+    below = np.cumsum(weight[:, order], axis=1)
+    middle: FloatArray = values[order][(below < below[:, -1:] / 2).sum(axis=1)]
+    return middle
+
+
+def _r2(weight: FloatArray, em_ev: FloatArray, error_ev: FloatArray) -> FloatArray:
+    spread = _mean(weight, em_ev**2) - _mean(weight, em_ev) ** 2
+    share: FloatArray = np.full(len(weight), np.nan)
+    np.divide(_mean(weight, error_ev**2), spread, out=share, where=spread > 1e-12)
+    return 1.0 - share

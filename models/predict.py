@@ -6,19 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import torch
-
-from models import checkpoint
-from models.batch import collate, split_by_cost
-from models.calibration import features
+from models import DEFAULT_MODEL, checkpoint
+from models.estimate import BarrierModel
 from models.graph import BandGraph, GraphSettings, build_graph
 from models.precision import route_matmuls
-from pathways.types import Band, FloatArray
-
-_BATCH_COST = {"cpu": 60_000, "cuda": 6_000_000}
-"""Edges plus triplets of one forward pass: small for a core's cache, large to keep a GPU busy;
-the latter is an estimate."""
+from pathways.types import Band
 
 
 @dataclass(frozen=True)
@@ -37,34 +29,32 @@ class Prediction:
     """Probability that Em <= 0.65 eV."""
     applicability: float
     """0 (unlike anything the model was trained on) to 1 (well inside)."""
+    nearest: str | None = None
+    """The training entry most alike, where the model knows its entries."""
 
 
 class Predictor:
     """A loaded model on a device."""
 
-    def __init__(
-        self, ensemble: checkpoint.Ensemble, model_id: str, device: str | torch.device = "cpu"
-    ) -> None:
-        self.ensemble = ensemble
+    def __init__(self, model: BarrierModel, model_id: str) -> None:
+        self.model = model
         self.model_id = model_id
-        self.device = torch.device(device)
-        if self.device.type == "cpu":
-            route_matmuls()
+        route_matmuls()
 
     @classmethod
-    def load(cls, name_or_path: str | Path = "model3", device: str = "cpu") -> Predictor:
+    def load(cls, name_or_path: str | Path = DEFAULT_MODEL, device: str = "cpu") -> Predictor:
         """A shipped model by name or any model by its folder.
 
         Raises:
             models.checkpoint.ModelError: it is not there or cannot be read.
         """
         folder = checkpoint.find_model(name_or_path)
-        return cls(checkpoint.load(folder, device), checkpoint.model_id(folder), device)
+        return cls(checkpoint.load(folder, device), checkpoint.model_id(folder))
 
     @property
     def graph_settings(self) -> GraphSettings:
         """How this model's graphs are built; all that feature workers need."""
-        return self.ensemble.graph
+        return self.model.graph
 
     def graph(self, band: Band) -> BandGraph:
         """The graph of a band as this model wants it."""
@@ -78,10 +68,8 @@ class Predictor:
         """One prediction per graph, in their order."""
         if not graphs:
             return []
-        votes = self.votes(graphs)
-        mean, spread = votes.mean(axis=0), votes.std(axis=0, ddof=1 if len(votes) > 1 else 0)
-        calibration = self.ensemble.calibration
-        sigma = calibration.sigma(features(graphs, mean), spread)
+        estimate = self.model.estimate(graphs)
+        mean, sigma, calibration = estimate.mean, estimate.sigma, self.model.calibration
         low, high = calibration.interval_ev(mean, sigma)
         columns = (
             calibration.median_ev(mean),
@@ -89,16 +77,7 @@ class Predictor:
             low,
             high,
             calibration.p_good(mean, sigma),
-            np.array([self.ensemble.applicability(graph) for graph in graphs]),
+            estimate.applicability,
         )
-        return [Prediction(*row) for row in np.stack(columns, axis=1).tolist()]
-
-    @torch.inference_mode()
-    def votes(self, graphs: Sequence[BandGraph]) -> FloatArray:
-        """(members, graphs), each member's log(Em / eV + 0.1)."""
-        votes = torch.empty(len(self.ensemble.members), len(graphs))
-        for chosen in split_by_cost(graphs, _BATCH_COST[self.device.type]):
-            batch = collate([graphs[i] for i in chosen], self.device)
-            for row, member in zip(votes, self.ensemble.members, strict=True):
-                row[chosen] = member(batch).cpu()
-        return votes.double().numpy()
+        rows = zip(*(column.tolist() for column in columns), estimate.nearest, strict=True)
+        return [Prediction(*row) for row in rows]

@@ -16,6 +16,7 @@ import typer
 from screen.commands import (
     INTERRUPTED,
     app,
+    blend,
     compare,
     data,
     doctor,
@@ -29,6 +30,7 @@ from screen.errors import FAILED, WRONG_USE, UserError
 
 __all__ = [
     "app",
+    "blend",
     "compare",
     "data",
     "doctor",

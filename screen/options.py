@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from models import DEFAULT_MODEL
+
 DEFAULT_DB = "ionscreen.duckdb"
 DEFAULT_MAX_ELEMENTS = 6
 """Most elements of a system that ``*`` reaches."""
@@ -40,7 +42,7 @@ class RunOptions:
     )
     ion: str | None = _option(None, _WHAT, "The ion to move.", "from --chemsys")
     db: str = _option(DEFAULT_DB, _WHAT, "Database.")
-    model: str = _option("model3", _WHAT, "A model's name or folder.")
+    model: str = _option(DEFAULT_MODEL, _WHAT, "A model's name or folder.")
     limit: int | None = _option(None, _WHAT, "Most candidates.", "all")
     max_hops: int = _option(40, _WHAT, "Most hops of a material, shortest first.")
     cutoff: float | None = _option(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,17 @@ def print_scores(scores: dict[str, Any]) -> None:
         value, interval = scores.get(key), scores.get(f"{key}_interval")
         if value is not None and interval is not None:
             print(f"  {title:32}{value:7.3f}  [{interval[0]:.3f}, {interval[1]:.3f}]")
+
+
+def print_thirds(what: str, thirds: Sequence[Mapping[str, float]] | None) -> None:
+    """Error and coverage from the lowest to the highest third of what is named, on stdout."""
+    if not thirds:
+        return
+    for title, key in (
+        (f"MAE by {what}, eV", "mae_ev"),
+        (f"coverage by {what}", "coverage90"),
+    ):
+        print(f"  {title:32}" + "".join(f"{third[key]:7.3f}" for third in thirds))
 
 
 def print_property_scores(properties: dict[str, dict[str, Any]]) -> None:

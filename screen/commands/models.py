@@ -7,25 +7,26 @@ from typing import Annotated
 
 import typer
 
+from models import DEFAULT_MODEL
 from screen.commands import app, command
 from screen.commands.imports import EXAMPLE, import_checkpoint
 from screen.errors import UserError
-from screen.scores import print_scores, require_file
+from screen.scores import print_scores, print_thirds, require_file
 
 models_app = typer.Typer(no_args_is_help=True, help="The models that can predict.")
-app.add_typer(models_app, name="models", epilog="Example: screen models show model3")
+app.add_typer(models_app, name="models", epilog="Example: screen models show ionscreen-1")
 import_command = models_app.command("import", epilog=f"Example: {EXAMPLE}")(import_checkpoint)
 
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document.")]
 Model = Annotated[str, typer.Option(help="A model's name or folder.")]
 
 
-@command("screen evaluate --model model3 --data bands.json --json")
+@command("screen evaluate --data bands.json --json")
 def evaluate(
     data: Annotated[
         Path, typer.Option(help="Labelled bands: JSON, HDF5, or a name of `screen data list`.")
     ],
-    model: Model = "model3",
+    model: Model = DEFAULT_MODEL,
     as_json: AsJson = False,
 ) -> None:
     """Score a model on labelled bands: MAE, R2, accuracy and precision at 0.65 eV, coverage.
@@ -44,8 +45,11 @@ def evaluate(
     result = score(Predictor.load(folder), data)
     for entry in result["refused"]:
         notice(f"left out {entry['name']}: {entry['reason']}")
+    seen = result.get("seen_in_training", 0)
     if was_trained_on(folder, result["data_sha256"]):
         notice("the model was trained on this very file: the scores say nothing of new crystals")
+    elif seen:
+        notice(f"{seen} of these bands were in the model's training set: the scores flatter it")
     if as_json:
         print_json(result)
         return
@@ -68,7 +72,7 @@ def list_all(as_json: AsJson = False) -> None:
         print_table(("model", "summary"), [(i.model_id, i.summary) for i in found])
 
 
-@models_app.command("show", epilog="Example: screen models show model3")
+@models_app.command("show", epilog="Example: screen models show ionscreen-1")
 def show(
     model: Annotated[str, typer.Argument(help="A model's name or folder.")],
     as_json: AsJson = False,
@@ -95,6 +99,10 @@ def show(
         if key in card:
             print(title)
             print_scores(card[key])
+            print_thirds("prediction", card.get(f"{key}_by_prediction"))
+            print_thirds("applicability", card.get(f"{key}_by_applicability"))
+    if "note" in card:
+        print(f"note    {card['note']}")
 
 
 def _folder(model: str) -> Path:

@@ -71,6 +71,13 @@ def test_a_plan_never_asks_for_more_than_there_is(cpus: int, gpus: float) -> Non
     assert plan.model_gpus <= 1
 
 
+@pytest.mark.parametrize("gpus", [0.0, 4.0])
+def test_a_model_without_networks_leaves_the_cpus_to_the_features(gpus: float) -> None:
+    plan = plan_workers(16, gpus, networks=False)
+    assert (plan.device, plan.model_workers, plan.model_gpus) == ("cpu", 1, 0)
+    assert plan.feature_workers * plan.feature_cpus == 16
+
+
 def test_this_machine() -> None:
     assert cpu_count() >= 1
     memory = memory_bytes()

@@ -37,6 +37,7 @@ def labelled_as(bands: Sequence[Band]) -> LabelledBands:
     """Bands with a made-up but learnable label: the hop's length over 8 Å, in eV."""
     return LabelledBands(
         names=tuple(str(i) for i in range(len(bands))),
+        xc=("",) * len(bands),
         bands=tuple(bands),
         em_ev=np.array([band.length_a / 8 for band in bands]),
         groups=tuple(host_group(band) for band in bands),

@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.baselines import BASELINES, Baseline, columns, describe, number_groups
+from models.baselines import BASELINES, COLUMNS, Baseline, describe
 from models.compare import System, compare
 from models.dataset import LabelledBands, group_folds, load_bands
+from models.numbers import number_groups
 from models.scenarios import Fold
 from pathways.types import Band
 
@@ -35,12 +36,12 @@ def test_composition_does_not_see_geometry_nor_the_reverse(bands: Sequence[Band]
     changed = np.abs(rows[1:] - rows[0]) > 1e-9
     for index, hidden in ((0, "composition"), (1, "geometry")):
         assert changed[index].any()
-        assert not changed[index][columns(hidden)].any()  # type: ignore[arg-type]
-    assert changed[0][columns("geometry")].any()
-    assert changed[1][columns("composition")].any()
-    assert sorted(columns("curved").tolist()) == list(range(rows.shape[1]))
-    assert set(columns("both")) < set(columns("surroundings")) < set(columns("curved"))
-    assert set(columns("both")) == set(columns("composition")) | set(columns("geometry"))
+        assert not changed[index][COLUMNS[hidden]].any()  # type: ignore[arg-type]
+    assert changed[0][COLUMNS["geometry"]].any()
+    assert changed[1][COLUMNS["composition"]].any()
+    assert sorted(COLUMNS["curved"].tolist()) == list(range(rows.shape[1]))
+    assert set(COLUMNS["both"]) < set(COLUMNS["surroundings"]) < set(COLUMNS["curved"])
+    assert set(COLUMNS["both"]) == set(COLUMNS["composition"]) | set(COLUMNS["geometry"])
 
 
 def test_groups_tell_the_species_apart(bands: Sequence[Band]) -> None:

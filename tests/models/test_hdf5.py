@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from models.dataset import DatasetError, LabelledBands, load_bands
-from models.hdf5 import read_bands, read_functionals, write_bands
+from models.hdf5 import read_bands, write_bands
 
 
 @pytest.fixture
@@ -62,12 +62,10 @@ def test_hosts_are_not_copied(file: Path) -> None:
 
 
 def test_functionals_come_back(file: Path, labelled: LabelledBands) -> None:
-    assert set(read_functionals(file)) == {(name, "") for name in labelled.names}
-    functionals = ["GGA", "SCAN"] + [""] * (len(labelled) - 2)
-    write_bands(file, labelled, functionals)
-    assert read_functionals(file)[:3] == (("0", "GGA"), ("1", "SCAN"), ("2", ""))
-    with pytest.raises(ValueError, match="1 functionals for"):
-        write_bands(file, labelled, ["GGA"])
+    assert set(read_bands(file).xc) == {""}
+    functionals = ("PBE", "SCAN", *[""] * (len(labelled) - 2))
+    write_bands(file, replace(labelled, xc=functionals))
+    assert read_bands(file).xc == functionals
 
 
 def test_a_failed_write_leaves_the_old_file(file: Path, labelled: LabelledBands) -> None:

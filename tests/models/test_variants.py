@@ -17,7 +17,7 @@ from models.applicability import fit_applicability
 from models.barrier import BarrierConfig, BarrierNetwork
 from models.batch import collate
 from models.calibration import Calibration
-from models.checkpoint import Ensemble, ModelError
+from models.checkpoint import ModelError
 from models.dataset import LabelledBands, load_bands
 from models.ensemble import Recipe, train_ensemble
 from models.graph import (
@@ -28,6 +28,7 @@ from models.graph import (
     build_graph,
     graph_of_crystal,
 )
+from models.networks import Ensemble
 from models.predict import Predictor
 from models.train import FitSettings, fit
 from models.variants import AttentionPooling
@@ -282,7 +283,7 @@ def test_saved_and_loaded_is_the_same(bands: list[Band], tmp_path: Path, name: s
     )
     checkpoint.save(ensemble, {"summary": "two networks"}, tmp_path / "tiny")
     loaded = Predictor.load(tmp_path / "tiny")
-    assert loaded.ensemble.network == config
+    assert loaded.model.network == config
     assert loaded.graph_settings == settings
     assert loaded(bands) == Predictor(ensemble, "unsaved")(bands)
     assert all(0 < one.applicability <= 1 for one in loaded(bands))

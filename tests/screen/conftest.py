@@ -34,7 +34,8 @@ def save_tiny_model(folder: Path, seed: int = 0) -> Path:
     from models.applicability import Applicability
     from models.barrier import BarrierConfig, BarrierNetwork
     from models.calibration import Calibration
-    from models.checkpoint import Ensemble, save
+    from models.checkpoint import save
+    from models.networks import Ensemble
     from models.graph import GraphSettings
 
     config = BarrierConfig(

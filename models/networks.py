@@ -1,0 +1,111 @@
+"""Networks that vote: the model of ``screen train scratch`` and of fine-tuning."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from models.alignn import TrunkConfig
+from models.applicability import Applicability
+from models.barrier import BarrierConfig, BarrierNetwork
+from models.batch import collate, split_by_cost
+from models.calibration import Calibration, features
+from models.estimate import Estimate
+from models.graph import BandGraph, GraphSettings
+from pathways.types import FloatArray
+
+_BATCH_COST = {"cpu": 60_000, "cuda": 6_000_000}
+"""Edges plus triplets of one forward pass: small for a core's cache, large to keep a GPU busy;
+the latter is an estimate."""
+
+
+@dataclass(frozen=True, eq=False)
+class Ensemble:
+    """Networks that vote, and what is known of their errors."""
+
+    name: str
+    graph: GraphSettings
+    network: BarrierConfig
+    members: tuple[BarrierNetwork, ...]
+    calibration: Calibration
+    applicability: Applicability
+
+    def estimate(self, graphs: Sequence[BandGraph]) -> Estimate:
+        """See ``models.estimate.BarrierModel``."""
+        votes = self.votes(graphs)
+        mean, spread = votes.mean(axis=0), votes.std(axis=0, ddof=1 if len(votes) > 1 else 0)
+        sigma = self.calibration.sigma(features(graphs, mean), spread)
+        applicability = np.array([self.applicability(graph) for graph in graphs])
+        return Estimate(mean, sigma, applicability, [None] * len(graphs))
+
+    @torch.inference_mode()
+    def votes(self, graphs: Sequence[BandGraph]) -> FloatArray:
+        """(members, graphs), each member's log(Em / eV + 0.1)."""
+        device = self.members[0].target_mean.device
+        votes = torch.empty(len(self.members), len(graphs))
+        for chosen in split_by_cost(graphs, _BATCH_COST[device.type]):
+            batch = collate([graphs[i] for i in chosen], device)
+            for row, member in zip(votes, self.members, strict=True):
+                row[chosen] = member(batch).cpu()
+        return votes.double().numpy()
+
+    def config(self) -> dict[str, Any]:
+        """See ``models.estimate.BarrierModel``."""
+        return {
+            "network": asdict(self.network),
+            "members": len(self.members),
+            "applicability": asdict(self.applicability),
+        }
+
+    def weights(self) -> dict[str, Tensor]:
+        """See ``models.estimate.BarrierModel``."""
+        return {
+            f"members.{index}.{key}": value.detach().cpu().contiguous()
+            for index, member in enumerate(self.members)
+            for key, value in member.state_dict().items()
+        }
+
+    @classmethod
+    def restore(
+        cls,
+        name: str,
+        graph: GraphSettings,
+        calibration: Calibration,
+        config: Mapping[str, Any],
+        weights: Mapping[str, Tensor],
+    ) -> Ensemble:
+        """From what the folder holds; on the device of the weights.
+
+        Raises:
+            KeyError, TypeError, ValueError, RuntimeError: config or weights are not of one model.
+        """
+        network = BarrierConfig(
+            **{
+                **config["network"],
+                "trunk": TrunkConfig(**config["network"]["trunk"]),
+                "head": tuple(config["network"]["head"]),
+            }
+        )
+        if graph.parts != network.parts:
+            raise ValueError(f"graphs of {graph.parts!r} for a network of {network.parts!r}")
+        known = config["applicability"]
+        applicability = Applicability(
+            {int(z): n for z, n in known["ions"].items()},
+            {int(z): n for z, n in known["elements"].items()},
+            (known["lengths_a"][0], known["lengths_a"][1]),
+        )
+        members = tuple(_member(network, weights, index) for index in range(int(config["members"])))
+        return cls(name, graph, network, members, calibration, applicability)
+
+
+def _member(config: BarrierConfig, weights: Mapping[str, Tensor], index: int) -> BarrierNetwork:
+    prefix = f"members.{index}."
+    own = {key[len(prefix) :]: value for key, value in weights.items() if key.startswith(prefix)}
+    network = BarrierNetwork(config).to(next(iter(weights.values())).device)
+    network.load_state_dict(own)
+    return network.eval()
