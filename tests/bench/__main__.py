@@ -16,7 +16,7 @@ from typing import Any
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from jobs.hardware import describe
-from tests.bench import forward, graph, hops, memory, overhead, pull
+from tests.bench import forward, graph, hops, memory, overhead, pull, voids
 from tests.bench.figures import Figure, NotMeasured
 
 BENCHES: dict[str, Callable[..., list[Figure]]] = {
@@ -26,6 +26,7 @@ BENCHES: dict[str, Callable[..., list[Figure]]] = {
     "overhead": overhead.run,
     "memory": memory.run,
     "pull": pull.run,
+    "voids": voids.run,
 }
 QUICK: dict[str, dict[str, Any]] = {
     "hops": {"n_crystals": 5, "repeats": 1},
@@ -34,6 +35,7 @@ QUICK: dict[str, dict[str, Any]] = {
     "overhead": {"n_bands": 100},
     "memory": {"n_candidates": 400},
     "pull": {"n_documents": 300, "n_peer": 300},
+    "voids": {"n_bands": 12, "seeds": (0,)},
 }
 
 
