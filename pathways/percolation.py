@@ -13,10 +13,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from pathways.types import IntArray
-
-_Vector = tuple[int, int, int]
-_ORIGIN: _Vector = (0, 0, 0)
+from pathways.lattice_vectors import ORIGIN, Span, Vector, add, subtract
+from pathways.types import FloatArray, IntArray
 
 
 class PeriodicUnion:
@@ -26,47 +24,54 @@ class PeriodicUnion:
         self.dimension = 0
         """Highest dimension of any connected component so far, 0-3."""
         self._parent: dict[int, int] = {}
-        self._offset: dict[int, _Vector] = {}  # cell of a site relative to its parent's
+        self._offset: dict[int, Vector] = {}  # cell of a site relative to its parent's
         self._size: dict[int, int] = {}
-        self._cycles: dict[int, list[_Vector]] = {}
+        self._span: dict[int, Span] = {}
 
     def add(self, edges: IntArray) -> None:
         """Join sites; ``edges`` (m, 5) holds i, j and the image of j."""
         for i, j, a, b, c in edges.tolist():
-            self._join(i, j, (a, b, c))
+            self.join(i, j, (a, b, c))
 
-    def _find(self, site: int) -> tuple[int, _Vector]:
+    def join(self, i: int, j: int, image: Vector) -> Vector | None:
+        """Join two sites; the lattice vector of the closed walk if they already were, else None."""
+        root, cell_i = self.find(i)
+        other, cell_j = self.find(j)
+        gap = subtract(add(cell_i, image), cell_j)  # from root's cell to other's
+        if root == other:
+            self._span[root] = self._span[root].with_vector(gap)
+            self.dimension = max(self.dimension, self._span[root].rank)
+            return gap
+        if self._size[root] < self._size[other]:
+            root, other, gap = other, root, subtract(ORIGIN, gap)
+        self._parent[other], self._offset[other] = root, gap
+        self._size[root] += self._size[other]
+        self._span[root] = self._span[root].joined(self._span.pop(other))
+        self.dimension = max(self.dimension, self._span[root].rank)
+        return None
+
+    def find(self, site: int) -> tuple[int, Vector]:
         """Root of a site and the cell of the site as seen from the root; flattens the path."""
         if site not in self._parent:
-            self._parent[site], self._offset[site] = site, _ORIGIN
-            self._size[site], self._cycles[site] = 1, []
+            self._parent[site], self._offset[site] = site, ORIGIN
+            self._size[site], self._span[site] = 1, Span()
         path = []
         while self._parent[site] != site:
             path.append(site)
             site = self._parent[site]
-        offset = _ORIGIN
+        offset = ORIGIN
         for below in reversed(path):
-            offset = _add(offset, self._offset[below])
+            offset = add(offset, self._offset[below])
             self._parent[below], self._offset[below] = site, offset
         return site, offset
 
-    def _join(self, i: int, j: int, image: _Vector) -> None:
-        root, cell_i = self._find(i)
-        other, cell_j = self._find(j)
-        gap = _subtract(_add(cell_i, image), cell_j)  # from root's cell to other's
-        if root != other:
-            if self._size[root] < self._size[other]:
-                root, other, gap = other, root, _subtract(_ORIGIN, gap)
-            self._parent[other], self._offset[other] = root, gap
-            self._size[root] += self._size[other]
-            found = self._cycles.pop(other)
-        else:
-            found = [gap]
-        cycles = self._cycles[root]
-        for cycle in found:
-            if _independent(cycles, cycle):
-                cycles.append(cycle)
-        self.dimension = max(self.dimension, len(cycles))
+    def components(self) -> dict[int, Span]:
+        """What the closed walks of each component span, by the component's root."""
+        return dict(self._span)
+
+    def sites(self) -> list[int]:
+        """All sites of any hop so far."""
+        return list(self._parent)
 
 
 def percolation_dimension(edges: IntArray) -> int:
@@ -95,16 +100,10 @@ def percolation_barriers(
     Raises:
         ValueError: as many barriers as orbits were expected.
     """
-    barriers = np.asarray(em_ev, dtype=np.float64)
-    if barriers.shape != (len(orbits),):
-        raise ValueError(
-            f"barriers of shape {barriers.shape} for {len(orbits)} orbits, expected one each"
-        )
+    barriers, hops = cheapest_first(orbits, em_ev)
     thresholds = [np.nan, np.nan, np.nan]
     union = PeriodicUnion()
-    for hop in np.argsort(barriers, kind="stable"):
-        if not np.isfinite(barriers[hop]):
-            continue
+    for hop in hops:
         reached = union.dimension
         union.add(orbits[hop])
         thresholds[reached : union.dimension] = [float(barriers[hop])] * (union.dimension - reached)
@@ -113,25 +112,18 @@ def percolation_barriers(
     return thresholds[0], thresholds[1], thresholds[2]
 
 
-def _add(u: _Vector, v: _Vector) -> _Vector:
-    return u[0] + v[0], u[1] + v[1], u[2] + v[2]
+def cheapest_first(
+    orbits: Sequence[IntArray], em_ev: npt.ArrayLike
+) -> tuple[FloatArray, list[int]]:
+    """Barriers as an array, and the indices of the hops with a finite one, lowest first.
 
-
-def _subtract(u: _Vector, v: _Vector) -> _Vector:
-    return u[0] - v[0], u[1] - v[1], u[2] - v[2]
-
-
-def _cross(u: _Vector, v: _Vector) -> _Vector:
-    return u[1] * v[2] - u[2] * v[1], u[2] * v[0] - u[0] * v[2], u[0] * v[1] - u[1] * v[0]
-
-
-def _independent(basis: list[_Vector], vector: _Vector) -> bool:
-    """Whether a vector lies outside the span of up to three independent ones."""
-    if len(basis) == 3:
-        return False
-    if not basis:
-        return vector != _ORIGIN
-    if len(basis) == 1:
-        return _cross(basis[0], vector) != _ORIGIN
-    normal = _cross(basis[0], basis[1])
-    return sum(n * v for n, v in zip(normal, vector, strict=True)) != 0
+    Raises:
+        ValueError: as many barriers as orbits were expected.
+    """
+    barriers = np.asarray(em_ev, dtype=np.float64)
+    if barriers.shape != (len(orbits),):
+        raise ValueError(
+            f"barriers of shape {barriers.shape} for {len(orbits)} orbits, expected one each"
+        )
+    order = np.argsort(barriers, kind="stable")
+    return barriers, [int(hop) for hop in order if np.isfinite(barriers[hop])]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from jobs.records import MaterialResult
-from screen.ranking import Triple, rank_material
+from screen.ranking import rank_material
 
 _TEXT, _REAL, _WHOLE, _TIME = pa.string(), pa.float64(), pa.int32(), pa.timestamp("us")
 
@@ -49,6 +49,7 @@ _SCHEMAS: dict[str, pa.Schema] = {
             **dict.fromkeys(("hop_id", "model_id"), _TEXT),
             **dict.fromkeys(("em_ev", "em_std_ev", "em_low_ev", "em_high_ev"), _REAL),
             **dict.fromkeys(("p_good", "applicability"), _REAL),
+            "nearest": _TEXT,
             "predicted_at": _TIME,
         }
     ),
@@ -57,7 +58,14 @@ _SCHEMAS: dict[str, pa.Schema] = {
             **dict.fromkeys(("material_id", "ion", "model_id", "campaign_id"), _TEXT),
             **{f"em_{d}d_{end}ev": _REAL for d in (1, 2, 3) for end in ("", "low_", "high_")},
             "dimension": pa.int8(),
-            "limiting_hop_id": _TEXT,
+            **dict.fromkeys(("limiting_hop_id", "limiting_hop_2d_id", "limiting_hop_3d_id"), _TEXT),
+            **{f"path_{d}d_hop_ids": pa.list_(_TEXT) for d in (1, 2, 3)},
+            **{f"directions_{d}d": _TEXT for d in (1, 2, 3)},
+            "plane_2d": _TEXT,
+            "p_good_1d": _REAL,
+            "dimension_at_065": pa.int8(),
+            **{f"log10_d_300k_{end}cm2_s": _REAL for end in ("", "low_", "high_")},
+            "max_particle_nm_c2": _REAL,
             "applicability": _REAL,
             **dict.fromkeys(("n_hops", "n_predicted", "n_cut"), _WHOLE),
             **dict.fromkeys(("cutoff_a", "symprec_a"), _REAL),
@@ -145,6 +153,7 @@ def _add(rows: dict[str, dict[tuple[str, ...], Row]], result: MaterialResult, st
             "em_high_ev": prediction.em_high_ev,
             "p_good": prediction.p_good,
             "applicability": prediction.applicability,
+            "nearest": prediction.nearest,
             "predicted_at": stamp.now,
         }
 
@@ -192,16 +201,23 @@ def _hops(result: MaterialResult) -> Iterable[Row]:
 def _ranking(result: MaterialResult, stamp: Stamp) -> Row:
     assert result.network is not None
     ranking = rank_material(result)
-    return {
+    log10_d, log10_d_low, log10_d_high = ranking.log10_d_cm2_s
+    row = {
         "material_id": result.material_id,
         "ion": result.ion,
         "model_id": stamp.model_id,
         "campaign_id": stamp.campaign_id,
-        **_by_dimension("ev", ranking.em_ev),
-        **_by_dimension("low_ev", ranking.em_low_ev),
-        **_by_dimension("high_ev", ranking.em_high_ev),
         "dimension": ranking.dimension,
         "limiting_hop_id": ranking.limiting_hop_id,
+        "limiting_hop_2d_id": ranking.passages[1].limiting_hop_id,
+        "limiting_hop_3d_id": ranking.passages[2].limiting_hop_id,
+        "plane_2d": ranking.passages[1].plane,
+        "p_good_1d": ranking.p_good_1d,
+        "dimension_at_065": ranking.dimension_at_065,
+        "log10_d_300k_cm2_s": log10_d,
+        "log10_d_300k_low_cm2_s": log10_d_low,
+        "log10_d_300k_high_cm2_s": log10_d_high,
+        "max_particle_nm_c2": ranking.max_particle_nm,
         "applicability": ranking.applicability,
         "n_hops": len(result.network.hops),
         "n_predicted": len(result.hops),
@@ -210,10 +226,13 @@ def _ranking(result: MaterialResult, stamp: Stamp) -> Row:
         "symprec_a": result.network.symprec_a,
         "ranked_at": stamp.now,
     }
-
-
-def _by_dimension(end: str, values: Sequence[float] | Triple) -> Row:
-    return {f"em_{d}d_{end}": value for d, value in enumerate(values, start=1)}
+    for d, passage in enumerate(ranking.passages, start=1):
+        row[f"em_{d}d_ev"] = passage.em_ev
+        row[f"em_{d}d_low_ev"] = passage.em_low_ev
+        row[f"em_{d}d_high_ev"] = passage.em_high_ev
+        row[f"path_{d}d_hop_ids"] = passage.hop_ids
+        row[f"directions_{d}d"] = passage.directions
+    return row
 
 
 def _nulled(row: Row) -> Row:

@@ -153,6 +153,32 @@ create table left_out (           -- materials that a server's own filters kept 
 );
 """
 
+_RATES_SQL = """
+-- All null where the hops do not percolate so, and in rows that an older ionscreen wrote.
+-- Hops on the easiest way through in 1, 2 and 3 dimensions, that of highest Em named apart.
+alter table material_ranking add column limiting_hop_2d_id text;
+alter table material_ranking add column limiting_hop_3d_id text;
+alter table material_ranking add column path_1d_hop_ids text[];
+alter table material_ranking add column path_2d_hop_ids text[];
+alter table material_ranking add column path_3d_hop_ids text[];
+-- Where hops up to em_1d_ev (2d, 3d) lead: [uvw] of the standard conventional cell of the space
+-- group, one for each dimension that those hops percolate in; of several alike by symmetry, one.
+alter table material_ranking add column directions_1d text;
+alter table material_ranking add column directions_2d text;
+alter table material_ranking add column directions_3d text;
+alter table material_ranking add column plane_2d text;           -- (hkl); null: not one plane
+alter table material_ranking add column p_good_1d double;        -- P(em_1d_ev <= 0.65 eV)
+alter table material_ranking add column dimension_at_065 tinyint;   -- 0-3, with Em <= 0.65 eV
+-- D = a^2 nu exp(-Em / kT) from em_1d_ev and its interval, at 300 K with nu = 10^13 Hz and the
+-- length a of the limiting hop; without geometry, correlation, vacancies (pathways.diffusion).
+alter table material_ranking add column log10_d_300k_cm2_s double;
+alter table material_ranking add column log10_d_300k_low_cm2_s double;
+alter table material_ranking add column log10_d_300k_high_cm2_s double;
+-- r of r^2 / D = 2 h (C/2), after Rong et al. 2015, doi:10.1021/acs.chemmater.5b02342.
+alter table material_ranking add column max_particle_nm_c2 double;
+alter table predictions add column nearest text;   -- training entry most alike; null: not known
+"""
+
 VIEWS_SQL = """
 create or replace view ranked_materials as
 with latest as (
@@ -167,7 +193,12 @@ select
     r.em_1d_ev, r.em_1d_low_ev, r.em_1d_high_ev,
     r.em_2d_ev, r.em_2d_low_ev, r.em_2d_high_ev,
     r.em_3d_ev, r.em_3d_low_ev, r.em_3d_high_ev,
-    r.dimension, p.p_good, r.applicability, r.limiting_hop_id,
+    r.dimension, r.dimension_at_065, r.p_good_1d, p.p_good, r.applicability,
+    r.directions_1d, r.directions_2d, r.directions_3d, r.plane_2d,
+    r.log10_d_300k_cm2_s, r.log10_d_300k_low_cm2_s, r.log10_d_300k_high_cm2_s,
+    r.max_particle_nm_c2,
+    r.limiting_hop_id, r.limiting_hop_2d_id, r.limiting_hop_3d_id,
+    r.path_1d_hop_ids, r.path_2d_hop_ids, r.path_3d_hop_ids,
     r.n_hops, r.n_predicted, r.n_cut, r.cutoff_a, r.symprec_a,
     m.nsites, m.energy_above_hull_ev, m.band_gap_ev, m.theoretical,
     m.voltage_v, m.capacity_mah_g, m.capacity_mah_cm3, m.battery_id,
@@ -198,6 +229,7 @@ select
     row_number() over (order by p.em_ev, h.hop_id) as rank,
     h.hop_id, h.material_id, m.formula, m.chemsys, h.ion,
     p.em_ev, p.em_low_ev, p.em_high_ev, p.em_std_ev, p.p_good, p.applicability,
+    p.nearest,
     h.length_a, h.multiplicity, h.clearance_a, h.mechanism, h.flags, h.supercell,
     h.start_frac, h.end_frac, h.image, p.model_id, p.predicted_at
 from latest p
@@ -258,7 +290,9 @@ MIGRATIONS = (
     Migration(1, "tables", _TABLES_SQL),
     Migration(2, "views", "select 1"),  # made by the last migration, which knows all columns
     Migration(3, "provenance, electrodes, what a server left out", _SOURCES_SQL),
-    Migration(4, "views", VIEWS_SQL),
+    Migration(4, "views", "select 1"),
+    Migration(5, "percolation, rates", _RATES_SQL),
+    Migration(6, "views", VIEWS_SQL),
 )
 
 LATEST = MIGRATIONS[-1].number

@@ -164,7 +164,7 @@ def _show_materials(found: list[Record]) -> None:
             row["material_id"],
             row["ion"],
             *(_barrier(row, d) for d in (1, 2, 3)),
-            row["p_good"],
+            row["p_good_1d"],
             row["applicability"],
             row["n_hops"],
             row["note"],

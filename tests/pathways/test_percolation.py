@@ -4,9 +4,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from pathways.hops import enumerate_hops
 from pathways.percolation import percolation_barriers, percolation_dimension
+from pathways.percolation_draws import draw_percolation
 from pathways.types import IntArray
 from tests.pathways.crystals import KNOWN
 
@@ -42,11 +45,39 @@ def dimension_by_walking(edges: IntArray, n_sites: int, reach: int = 3) -> int:
     return best
 
 
+def dimension_on_a_torus(edges: IntArray, n_sites: int) -> int:
+    """Brute force: atoms of p x p x p cells, periodic, and how many of its images a site reaches.
+
+    The cells reached are a group of p^d elements, unless p divides the index of the lattice of
+    closed walks, in which case there are fewer; no index here has both factors.
+    """
+    best = 0
+    for p in (5, 7):
+        cells = np.stack(np.meshgrid(*[np.arange(p)] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
+
+        def atom(site: int, cell: np.ndarray, p: int = p) -> np.ndarray:
+            a, b, c = (cell % p).T
+            return ((site * p + a) * p + b) * p + c
+
+        hops = np.asarray(edges).tolist()
+        start = np.concatenate([atom(i, cells) for i, *_ in hops])
+        end = np.concatenate([atom(j, cells + image) for _, j, *image in hops])
+        size = n_sites * p**3
+        graph = coo_array((np.ones(len(start)), (start, end)), shape=(size, size))
+        _, label = connected_components(graph, directed=False)
+        label = label.reshape(n_sites, -1)
+        reached = (label == label[:, :1]).sum(axis=1)
+        best = max(best, int(np.rint(np.log(reached.max()) / np.log(p))))
+    return best
+
+
 @settings(max_examples=60, deadline=None)
 @given(orbits)
 def test_dimension_equals_brute_force(groups: list[list[tuple[int, ...]]]) -> None:
     edges = np.array(list(itertools.chain(*groups)))
-    assert percolation_dimension(edges) == dimension_by_walking(edges, N_SITES)
+    dimension = percolation_dimension(edges)
+    assert dimension == dimension_by_walking(edges, N_SITES)
+    assert dimension == dimension_on_a_torus(edges, N_SITES)
 
 
 @settings(max_examples=25, deadline=None)
@@ -115,3 +146,30 @@ def test_olivine_is_one_dimensional_up_to_its_interchain_hop() -> None:
     assert em_1d == pytest.approx(3.005, abs=0.01)
     assert em_2d == pytest.approx(4.692, abs=0.01)
     assert np.isnan(em_3d)
+
+
+@settings(max_examples=40, deadline=None)
+@given(orbits, st.integers(0, 2**32 - 1))
+def test_draws_are_percolated_one_by_one(groups: list[list[tuple[int, ...]]], seed: int) -> None:
+    arrays = [np.array(group) for group in groups]
+    em_ev = np.random.default_rng(seed).choice([0.1, 0.3, 0.5, 0.9, 1.3], (20, len(arrays)))
+    drawn = draw_percolation(arrays, em_ev)
+    assert drawn.shape == (20, 3)
+    for row, barriers in zip(em_ev, drawn, strict=True):
+        assert tuple(barriers) == pytest.approx(percolation_barriers(arrays, row), nan_ok=True)
+
+
+@pytest.mark.parametrize("name", KNOWN)
+def test_draws_of_known_crystals(name: str) -> None:
+    network = enumerate_hops(KNOWN[name].crystal(), KNOWN[name].ion)
+    arrays = [hop.orbit for hop in network.hops]
+    em_ev = np.random.default_rng(0).exponential(0.5, (60, len(arrays)))
+    drawn = draw_percolation(arrays, em_ev)
+    for row, barriers in zip(em_ev, drawn, strict=True):
+        assert tuple(barriers) == pytest.approx(percolation_barriers(arrays, row), nan_ok=True)
+
+
+def test_draws_of_nothing() -> None:
+    assert np.isnan(draw_percolation([], np.zeros((4, 0)))).all()
+    with pytest.raises(ValueError, match=r"expected \(draws, orbits\)"):
+        draw_percolation([np.array([[0, 0, 1, 0, 0]])], np.zeros((4, 2)))

@@ -14,6 +14,7 @@ from jobs.records import Failure, MaterialResult
 from models.predict import Prediction
 from pathways.hops import HopSettings
 from screen.errors import UserError
+from screen.ranking import rank_material
 from screen.reader import open_reader
 from screen.store import Store
 from tests.screen.conftest import begin, content, make_result, prediction
@@ -199,6 +200,42 @@ def test_ranking_puts_what_does_not_percolate_last(store: Store, path: Path) -> 
     assert found[0]["p_good"] == 0.5
     assert found[2]["note"] == "no hop could be predicted"
     assert found[2]["n_hops"] == n
+
+
+def test_ways_and_rates_are_read_as_ranked(store: Store, path: Path) -> None:
+    results = [
+        make_result("LiCoO2", settings=HopSettings(cutoff_a=3.0)),
+        make_result("LiFePO4", settings=HopSettings(cutoff_a=6.0)),
+        replace(make_result("MgO"), hops=()),
+    ]
+    store.write("c1", "m@1", results)
+    store.close()
+    with open_reader(path) as reader:
+        found = {row["material_id"]: row for row in reader.records("from ranked_materials")}
+    for result in results:
+        ranking, row = rank_material(result), found[result.material_id]
+        assert row["dimension_at_065"] == ranking.dimension_at_065
+        assert row["plane_2d"] == ranking.passages[1].plane
+        for d, passage in enumerate(ranking.passages, start=1):
+            ids = row[f"path_{d}d_hop_ids"]
+            assert (None if ids is None else tuple(ids)) == passage.hop_ids
+            assert row[f"directions_{d}d"] == passage.directions
+        assert [row[f"limiting_hop_{end}id"] for end in ("", "2d_", "3d_")] == [
+            passage.limiting_hop_id for passage in ranking.passages
+        ]
+        numbers = [
+            ranking.p_good_1d,
+            *ranking.log10_d_cm2_s,
+            ranking.max_particle_nm,
+        ]
+        columns = ["p_good_1d"]
+        columns += [f"log10_d_300k_{end}cm2_s" for end in ("", "low_", "high_")]
+        columns += ["max_particle_nm_c2"]
+        assert [row[name] for name in columns] == [
+            None if math.isnan(number) else number for number in numbers
+        ]
+    assert found["LiFePO4"]["directions_1d"] == "[010]"
+    assert found["MgO"]["max_particle_nm_c2"] is None
 
 
 def test_views_show_the_latest_model(store: Store, path: Path) -> None:
