@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -17,15 +18,14 @@ from models.applicability import chord_clear
 from models.blend import GRAPH, Blend, Rows, fit_voters
 from models.calibration import Calibration, calibrate, error_features, to_ev
 from models.card import reliability, versions
-from models.dataset import LabelledBands, group_folds, random_folds
+from models.dataset import LabelledBands, check_enough, group_folds, random_folds
 from models.graph import build_graph
-from models.metrics import EXTREME_EV, scores
+from models.metrics import EXTREME_EV, GOOD_EV, scores
 from models.trees import TreeSettings
 from pathways.types import FloatArray, IntArray, PathwayError
 
 KINDS = ("random", "group")
-LEAST_BANDS = 20
-"""Fewer than this say nothing."""
+_LABEL_RANGES_EV = (0.0, 0.3, GOOD_EV, 1.2, 2.0, np.inf)
 
 _HOW_SCORED = (
     "Every band is predicted by a model fitted without its fold; group folds keep all bands of one "
@@ -108,9 +108,9 @@ def train_blend(
         The model and its card.
 
     Raises:
-        ValueError: fewer than 20 rows, or fewer hosts than folds.
+        models.dataset.DatasetError: fewer than 20 rows, or fewer hosts than folds.
     """
-    _check(rows, recipe)
+    check_enough(str(data.get("source", "the data")), rows.groups, recipe.folds)
     total = len(KINDS) * recipe.repeats * recipe.folds
     held_out: dict[str, HeldOut] = {}
     for position, kind in enumerate(KINDS):
@@ -127,19 +127,6 @@ def train_blend(
     voters = fit_voters(rows, recipe.seed)
     model = Blend(name, GRAPH, voters, calibration, rows)
     return model, _card(rows, recipe, data, held_out)
-
-
-def _check(rows: Rows, recipe: BlendRecipe) -> None:
-    if len(rows) < LEAST_BANDS:
-        raise ValueError(
-            f"{len(rows)} usable bands, expected at least {LEAST_BANDS}; pass more labelled bands"
-        )
-    hosts = len(set(rows.groups))
-    if hosts < recipe.folds:
-        raise ValueError(
-            f"bands of {hosts} hosts for {recipe.folds} folds, expected at least one host a fold; "
-            "ask for fewer folds or pass more hosts"
-        )
 
 
 def predict_held_out(
@@ -211,6 +198,7 @@ def _card(
         card[f"{kind}_folds_by_applicability"] = _thirds(
             applicability.ravel(), mean_ev, em_ev, inside
         )
+        card[f"{kind}_folds_by_label"] = _by_label(mean_ev, em_ev)
         card[f"{kind}_folds_reliability"] = reliability(predicted[2], em_ev)
     return card
 
@@ -236,6 +224,19 @@ def _predict(
         low_ev[out], high_ev[out] = calibration.interval_ev(mean[out], sigma)
         p_good[out] = calibration.p_good(mean[out], sigma)
     return low_ev, high_ev, p_good
+
+
+def _by_label(mean_ev: FloatArray, em_ev: FloatArray) -> list[dict[str, float]]:
+    """Error and bias by the size of the label: what is high is predicted too low."""
+    ranges = []
+    for low, high in pairwise(_LABEL_RANGES_EV):
+        part = (em_ev > low) & (em_ev <= high) if low else em_ev <= high
+        if part.any():
+            error = (mean_ev - em_ev)[part]
+            mae_ev, bias_ev = float(np.abs(error).mean()), float(error.mean())
+            highest = min(high, float(em_ev.max()))
+            ranges.append({"from": low, "to": highest, "mae_ev": mae_ev, "bias_ev": bias_ev})
+    return ranges
 
 
 def _thirds(

@@ -17,6 +17,7 @@ from models.metrics import GOOD_EV
 from pathways.types import FloatArray, IntArray
 
 _QUANTILES = 201
+_LARGEST = 100.0
 _FLOOR = 0.03
 """Residuals smaller than this, in u, teach nothing about the scale of the error."""
 
@@ -63,7 +64,8 @@ class Calibration:
 
 def to_ev(target: FloatArray) -> FloatArray:
     """The learned scale as barriers in eV, never negative."""
-    barrier: FloatArray = np.maximum(np.exp(target) - TARGET_OFFSET_EV, 0.0)
+    bounded = np.minimum(target, _LARGEST)  # what hardly trained networks say may not be finite
+    barrier: FloatArray = np.maximum(np.exp(bounded) - TARGET_OFFSET_EV, 0.0)
     return barrier
 
 

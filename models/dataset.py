@@ -16,6 +16,8 @@ from pathways.types import N_IMAGES, Band, FloatArray, IntArray, PathwayError
 
 MIN_HOST_DISTANCE_A = 0.5
 _MAX_STEP_SPREAD_A = 0.05
+LEAST_BANDS = 20
+"""Fewer than this say nothing."""
 
 
 class DatasetError(ValueError):
@@ -112,6 +114,21 @@ def load_bands(path: Path) -> LabelledBands:
     )
 
 
+def merge_bands(parts: Sequence[LabelledBands]) -> LabelledBands:
+    """Several sets as one, in their order; its digest is of theirs."""
+    digests = " ".join(part.digest for part in parts)
+    return LabelledBands(
+        names=tuple(name for part in parts for name in part.names),
+        bands=tuple(band for part in parts for band in part.bands),
+        em_ev=np.concatenate([part.em_ev for part in parts]),
+        groups=tuple(group for part in parts for group in part.groups),
+        xc=tuple(xc for part in parts for xc in part.xc),
+        refused=tuple(item for part in parts for item in part.refused),
+        source=" + ".join(part.source for part in parts),
+        digest=hashlib.sha256(digests.encode()).hexdigest(),
+    )
+
+
 def _name(entry: Any, index: int) -> str:
     if not isinstance(entry, dict):
         return str(index)
@@ -194,6 +211,30 @@ def host_group(band: Band) -> str:
     )
     divisor = int(np.gcd.reduce(counts)) if len(counts) else 1
     return "".join(f"{SYMBOLS[z]}{c // divisor}" for z, c in zip(numbers, counts, strict=True))
+
+
+def check_enough(source: str, groups: Sequence[str], folds: int) -> None:
+    """Refuse bands that are too few to learn from, or to fold by hosts.
+
+    Args:
+        source: name of the file.
+        groups: host of each band.
+        folds: of the cross-validation.
+
+    Raises:
+        DatasetError: fewer than 20 bands, or fewer hosts than folds.
+    """
+    n_hosts = len(set(groups))
+    if len(groups) < LEAST_BANDS:
+        raise DatasetError(
+            f"{source} has {len(groups)} usable bands, fewer than {LEAST_BANDS}: too few to train "
+            "and test on; add labelled bands, or predict with a shipped model (screen models list)"
+        )
+    if n_hosts < folds:
+        raise DatasetError(
+            f"{source} has bands of {n_hosts} hosts, expected at least {folds}, one for each "
+            "group fold; add bands of other hosts or pass a smaller --folds"
+        )
 
 
 def random_folds(n: int, k: int, seed: int) -> IntArray:

@@ -119,13 +119,7 @@ def train_ensemble(
     graphs = [build_graph(band, recipe.graph) for band in data.bands]
     started = time.time()
     _train_missing(data, graphs, recipe, folder, device, workers, on_epoch)
-    held_out = {
-        kind: np.mean(
-            [_held_out(data, recipe, kind, repeat, folder) for repeat in range(recipe.repeats)],
-            axis=0,
-        )
-        for kind in KINDS
-    }
+    held_out = {kind: held_out_targets(data, recipe, work_dir, kind) for kind in KINDS}
     members = tuple(
         _load_member(recipe, folder / f"{unit.name}.safetensors") for unit in _units(recipe)
     )
@@ -147,6 +141,15 @@ def finished_members(data: LabelledBands, recipe: Recipe, work_dir: Path) -> lis
     """Members that ``work_dir`` holds, in training order; arguments as of ``train_ensemble``."""
     folder = _folder(work_dir, data, recipe)
     return [name for name in member_names(recipe) if _member_file(folder, name).is_file()]
+
+
+def held_out_targets(data: LabelledBands, recipe: Recipe, work_dir: Path, kind: str) -> FloatArray:
+    """(n,) predictions in the learned scale by finished members that had not seen the band (or its
+    host), averaged over the repeats; arguments as of ``train_ensemble``, a kind of ``KINDS``."""
+    folder = _folder(work_dir, data, recipe)
+    each = [_held_out(data, recipe, kind, repeat, folder) for repeat in range(recipe.repeats)]
+    mean: FloatArray = np.mean(each, axis=0)
+    return mean
 
 
 def learning_curves(data: LabelledBands, recipe: Recipe, work_dir: Path) -> Curves:

@@ -6,10 +6,10 @@ import math
 import os
 import random
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 from copy import deepcopy
-from dataclasses import asdict, dataclass, replace
-from itertools import pairwise
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,11 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from models.arithmetic import bfloat16_products, deterministic
 from models.batch import GraphBatch, collate
 from models.checkpoint import ModelError
 from models.graph import BandGraph
+from models.steps import parts_of, shaken, steps_of
 
 Loss = Callable[[nn.Module, GraphBatch, list[int], list[int]], Tensor]
 """Of network, batch, the graphs in it and the graphs of the whole step, of which the batch may be a
@@ -44,6 +46,11 @@ class Schedule:
     """Weights are averaged over about 1 / (1 - decay) steps; 0 keeps the last ones."""
     gradient_clip: float = 1.0
     seed: int = 0
+    autocast: bool = True
+    """Whether the trunk multiplies in bfloat16 while it trains on a GPU; a CPU keeps float32."""
+    deterministic: bool = False
+    """One thread and deterministic algorithms. On a CPU one thread alone gives the same numbers on
+    every run."""
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size"):
@@ -125,12 +132,13 @@ def train_network(
     """
     run = _Run(network, graphs, loss, schedule, plan, device)
     run.load_state(state_file, key)
-    while run.epoch < schedule.epochs and not run.patience_is_over:
-        report = run.one_epoch(on_step)
-        if on_epoch is not None:
-            on_epoch(report)
-        if state_file is not None and run.epoch % plan.save_every == 0:
-            run.save_state(state_file, key)
+    with deterministic(schedule.deterministic):
+        while run.epoch < schedule.epochs and not run.patience_is_over:
+            report = run.one_epoch(on_step)
+            if on_epoch is not None:
+                on_epoch(report)
+            if state_file is not None and run.epoch % plan.save_every == 0:
+                run.save_state(state_file, key)
     return run.result.eval(), run.reports
 
 
@@ -148,13 +156,14 @@ class _Run:
     ) -> None:
         self.graphs, self.loss, self.schedule, self.plan = graphs, loss, schedule, plan
         self.network, self.device = network, device
+        self.autocast = schedule.autocast and torch.device(device).type == "cuda"
         self.averaged: AveragedModel | None = None
         if schedule.ema_decay:
             average = get_ema_multi_avg_fn(schedule.ema_decay)  # type: ignore[no-untyped-call]
             self.averaged = AveragedModel(network, multi_avg_fn=average, use_buffers=True)
         self.best = deepcopy(network) if plan.validate is not None else None
         self.optimizer = torch.optim.AdamW(plan.groups)
-        self.n_steps = len(list(_steps(list(range(len(graphs))), schedule, plan)))
+        self.n_steps = len(self._steps(list(range(len(graphs)))))
         self.rate = torch.optim.lr_scheduler.OneCycleLR(
             self.optimizer,
             [group["lr"] for group in plan.groups],
@@ -187,7 +196,7 @@ class _Run:
         for module in self.plan.frozen:
             module.eval()
         losses = []
-        for chosen in _steps(order, self.schedule, self.plan):
+        for chosen in self._steps(order):
             losses.append(self._step(chosen))
             self.rate.step()
             if self.averaged is not None:
@@ -208,14 +217,18 @@ class _Run:
         self.reports.append(report)
         return report
 
+    def _steps(self, order: list[int]) -> list[list[int]]:
+        return list(steps_of(order, self.schedule.batch_size, merge_last=self.plan.merge_last))
+
     def _step(self, chosen: list[int]) -> float:
         """One step down the gradient; returns the loss."""
         self.optimizer.zero_grad()
         total = 0.0
-        for part in _parts(chosen, self.graphs, self.plan.max_cost):
+        for part in parts_of(chosen, self.graphs, self.plan.max_cost):
             batch = collate([self.graphs[i] for i in part], self.device)
-            batch = _shaken(batch, self.schedule.noise_a)
-            value = self.loss(self.network, batch, part, chosen)
+            batch = shaken(batch, self.schedule.noise_a)
+            with bfloat16_products(self.network) if self.autocast else nullcontext():
+                value = self.loss(self.network, batch, part, chosen)
             value.backward()  # type: ignore[no-untyped-call]
             total += value.item()
         nn.utils.clip_grad_norm_(self.network.parameters(), self.schedule.gradient_clip)
@@ -258,33 +271,6 @@ class _Run:
         self.epoch, self.best_epoch = int(state["epoch"]), int(state["best_epoch"])
         self.best_value = float(state["best_value"])
         self.reports = [EpochReport(**report) for report in state["reports"]]
-
-
-def _steps(order: list[int], schedule: Schedule, plan: Plan) -> Iterator[list[int]]:
-    """An epoch's graphs, step by step."""
-    size = schedule.batch_size
-    bounds = [*range(0, len(order), size), len(order)]
-    if plan.merge_last and len(bounds) > 2 and 2 * (bounds[-1] - bounds[-2]) < size:
-        del bounds[-2]
-    for start, end in pairwise(bounds):
-        yield order[start:end]
-
-
-def _parts(chosen: list[int], graphs: Sequence[BandGraph], max_cost: int | None) -> list[list[int]]:
-    """A step in parts of about equal cost, small and large graphs in each, at least two."""
-    cost = sum(graphs[i].cost for i in chosen)
-    if max_cost is None or cost <= max_cost:
-        return [chosen]
-    n_parts = max(1, min(math.ceil(cost / max_cost), len(chosen) // 2))
-    ordered = sorted(chosen, key=lambda i: -graphs[i].cost)
-    return [ordered[first::n_parts] for first in range(n_parts)]
-
-
-def _shaken(batch: GraphBatch, noise_a: float) -> GraphBatch:
-    """The batch with every atom displaced a little; its edges stay."""
-    noise = (torch.randn(len(batch.atoms), 3) * noise_a).to(batch.vector)
-    moved = batch.vector + noise[batch.edges.destination] - noise[batch.edges.source]
-    return replace(batch, vector=moved)
 
 
 def parameter_groups(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import get_args
 
 import numpy as np
@@ -15,15 +16,42 @@ from models.alignn import TrunkConfig
 from models.barrier import BarrierConfig, Variant
 from models.baselines import BASELINES
 from models.calibration import to_ev
-from models.compare import Predicted, System
+from models.checkpoint import ModelError
+from models.compare import Predicted, System, Unavailable
 from models.dataset import LabelledBands
 from models.ensemble import Recipe
+from models.finetune import Start, load_source
 from models.graph import GraphSettings, build_graph
 from models.precision import route_matmuls
+from models.properties import is_property_model
 from models.train import FitSettings, fit, predict_targets
 from pathways.types import Band, FloatArray, PathwayError
 
 _DROPOUT = 0.3
+_ENVIRONMENT_A = 4.5
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """A network of bulk properties that systems start from."""
+
+    start: Start
+    trunk: TrunkConfig
+    graph: GraphSettings
+
+
+def read_pretrained(folder: Path) -> Pretrained:
+    """The start that a folder of ``screen train pretrain`` gives: all of its trunk, none frozen.
+
+    Raises:
+        models.checkpoint.ModelError: it holds no property network, or one that cannot be read.
+    """
+    if not is_property_model(folder):
+        raise ModelError(
+            f"{folder}: no pre-trained network, expected a folder of `screen train pretrain`"
+        )
+    source = load_source(folder)
+    return Pretrained(Start(str(folder.absolute()), source.model_id), source.trunk, source.graph)
 
 
 @dataclass(frozen=True)
@@ -31,10 +59,13 @@ class SystemOptions:
     """What a user may ask of the systems that take long."""
 
     epochs: int = 40
-    width: int = 32
-    layers: int = 1
-    """With bond pairs, and as many without; the publication has 4 of width 256."""
+    trunk: TrunkConfig = field(default_factory=lambda: TrunkConfig(1, 1, width=32, embedding=32))
+    """Of the networks that start from random weights; the publication's is ``TrunkConfig()``."""
+    graph: GraphSettings = field(default_factory=GraphSettings)
+    """Of the same; what a network reads of a band is its own."""
     device: str = "cpu"
+    pretrained: Pretrained | None = None
+    """What the ``-mpt`` systems start from; they have its sizes and graphs."""
 
 
 @dataclass(frozen=True)
@@ -53,17 +84,21 @@ class Median:
 
 @dataclass(frozen=True)
 class Network:
-    """One barrier network, trained from random weights on the bands of the fold."""
+    """One barrier network, trained on the bands of the fold."""
 
     name: str
     recipe: Recipe
-    """Its graphs, sizes and schedule; folds and repeats are the comparison's."""
+    """Its graphs, sizes, schedule and start; folds and repeats are the comparison's."""
     device: str = field(default="cpu", compare=False)
 
     @property
     def settings(self) -> str:
         """See ``compare.System``."""
-        return repr((self.recipe.graph, self.recipe.network, self.recipe.fit))
+        schedule = self.recipe.fit
+        if schedule.start is not None:
+            # Its id names the weights; where they lie decides nothing.
+            schedule = replace(schedule, start=replace(schedule.start, folder=""))
+        return repr((self.recipe.graph, self.recipe.network, schedule))
 
     def fit_predict(
         self, train: Sequence[Band], em_ev: FloatArray, test: Sequence[Band]
@@ -77,32 +112,62 @@ class Network:
         return Predicted(to_ev(predict_targets(network, unseen, self.device)))
 
 
-def _path(options: SystemOptions) -> System:
-    """Our local network: the surroundings of the path, read out along it."""
-    network = BarrierConfig(_trunk(options), readout="path", dropout=_DROPOUT)
-    return _network("path-scratch", GraphSettings(environment_a=4.5), network, options)
+@dataclass(frozen=True)
+class Absent:
+    """A system that the options leave out."""
+
+    name: str
+    reason: str
+    settings: str = ""
+
+    def fit_predict(
+        self, train: Sequence[Band], em_ev: FloatArray, test: Sequence[Band]
+    ) -> Predicted:
+        """See ``compare.System``."""
+        raise Unavailable(self.reason)
 
 
-def _published(variant: Variant) -> Callable[[SystemOptions], System]:
-    """A system of arXiv 2508.06436 without its pre-training."""
+def _scratch(variant: Variant | None) -> Callable[[SystemOptions], System]:
+    """A network from random weights; without a variant, our local network."""
 
     def make(options: SystemOptions) -> System:
-        network = BarrierConfig(_trunk(options), variant=variant, dropout=_DROPOUT)
-        return _network(f"{variant}-scratch", GraphSettings(parts=network.parts), network, options)
+        fit_settings = FitSettings(epochs=options.epochs)
+        recipe = _recipe(variant, options.graph, options.trunk, fit_settings)
+        return Network(f"{variant or 'path'}-scratch", recipe, options.device)
 
     return make
 
 
-def _trunk(options: SystemOptions) -> TrunkConfig:
-    return TrunkConfig(
-        options.layers, options.layers, width=options.width, embedding=min(options.width, 64)
+def _pretrained(variant: Variant | None) -> Callable[[SystemOptions], System]:
+    """The same network and schedule, with the trunk of a pre-trained one at the start."""
+    name = f"{variant or 'path'}-mpt"
+
+    def make(options: SystemOptions) -> System:
+        given = options.pretrained
+        if given is None:
+            return Absent(
+                name,
+                "no pre-trained network is given; make one with `screen train pretrain` and pass "
+                "its folder as --pretrained",
+            )
+        fit_settings = FitSettings(epochs=options.epochs, start=given.start)
+        return Network(
+            name, _recipe(variant, given.graph, given.trunk, fit_settings), options.device
+        )
+
+    return make
+
+
+def _recipe(
+    variant: Variant | None, graph: GraphSettings, trunk: TrunkConfig, fit_settings: FitSettings
+) -> Recipe:
+    """A system of arXiv 2508.06436, or ours: the surroundings of the path, read out along it."""
+    environment_a = _ENVIRONMENT_A if variant is None else None
+    return Recipe(
+        replace(graph, environment_a=environment_a),
+        BarrierConfig(trunk, variant=variant, dropout=_DROPOUT),
+        fit_settings,
     )
-
-
-def _network(
-    name: str, graph: GraphSettings, network: BarrierConfig, options: SystemOptions
-) -> System:
-    return Network(name, Recipe(graph, network, FitSettings(epochs=options.epochs)), options.device)
 
 
 def _ready(system: System) -> Callable[[SystemOptions], System]:
@@ -112,8 +177,10 @@ def _ready(system: System) -> Callable[[SystemOptions], System]:
 
 SYSTEMS: Mapping[str, Callable[[SystemOptions], System]] = {
     "median": _ready(Median()),
-    "path-scratch": _path,
-    **{f"{variant}-scratch": _published(variant) for variant in get_args(Variant)},
+    "path-scratch": _scratch(None),
+    **{f"{variant}-scratch": _scratch(variant) for variant in get_args(Variant)},
+    "path-mpt": _pretrained(None),
+    **{f"{variant}-mpt": _pretrained(variant) for variant in get_args(Variant)},
     **{name: _ready(baseline) for name, baseline in BASELINES.items()},
 }
 

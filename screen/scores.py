@@ -28,15 +28,13 @@ def print_scores(scores: dict[str, Any]) -> None:
             print(f"  {title:32}{value:7.3f}  [{interval[0]:.3f}, {interval[1]:.3f}]")
 
 
-def print_thirds(what: str, thirds: Sequence[Mapping[str, float]] | None) -> None:
-    """Error and coverage from the lowest to the highest third of what is named, on stdout."""
-    if not thirds:
-        return
-    for title, key in (
-        (f"MAE by {what}, eV", "mae_ev"),
-        (f"coverage by {what}", "coverage90"),
-    ):
-        print(f"  {title:32}" + "".join(f"{third[key]:7.3f}" for third in thirds))
+def print_parts(what: str, parts: Sequence[Mapping[str, float]] | None) -> None:
+    """Error and what else is known of each part, from its lowest on, on stdout."""
+    for title, key in (("MAE", "mae_ev"), ("bias", "bias_ev"), ("coverage", "coverage90")):
+        if parts and key in parts[0]:
+            unit = "" if key == "coverage90" else ", eV"
+            numbers = "".join(f"{part[key]:7.3f}" for part in parts)
+            print(f"  {f'{title} by {what}{unit}':32}{numbers}")
 
 
 def print_property_scores(properties: dict[str, dict[str, Any]]) -> None:

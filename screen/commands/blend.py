@@ -9,7 +9,6 @@ import typer
 
 from screen.commands import command
 from screen.commands.train import AsJson, Folds, Name, Output, Seed, train_app
-from screen.errors import FAILED, UserError
 from screen.output import print_json
 from screen.scores import print_scores
 from screen.training import progress
@@ -40,17 +39,9 @@ def blend(
     labelled = read_bands(data)
     rows, refused = rows_of(labelled)
     name_refused(refused)
-    try:
-        with progress("fits") as advance:
-            model, card = train_blend(
-                rows,
-                name or output.absolute().name,
-                BlendRecipe(folds, repeats, seed),
-                data_card(labelled, refused),
-                advance,
-            )
-    except ValueError as error:
-        raise UserError(f"{data}: {error}", FAILED) from None
+    title, recipe = name or output.absolute().name, BlendRecipe(folds, repeats, seed)
+    with progress("fits") as advance:
+        model, card = train_blend(rows, title, recipe, data_card(labelled, refused), advance)
     if note:
         card["note"] = note
     picture = reliability_png(card)

@@ -11,7 +11,7 @@ from models import DEFAULT_MODEL
 from screen.commands import app, command
 from screen.commands.imports import EXAMPLE, import_checkpoint
 from screen.errors import UserError
-from screen.scores import print_scores, print_thirds, require_file
+from screen.scores import print_parts, print_scores, require_file
 
 models_app = typer.Typer(no_args_is_help=True, help="The models that can predict.")
 app.add_typer(models_app, name="models", epilog="Example: screen models show ionscreen-1")
@@ -99,8 +99,8 @@ def show(
         if key in card:
             print(title)
             print_scores(card[key])
-            print_thirds("prediction", card.get(f"{key}_by_prediction"))
-            print_thirds("applicability", card.get(f"{key}_by_applicability"))
+            for what in ("prediction", "applicability", "label"):
+                print_parts(what, card.get(f"{key}_by_{what}"))
     if "note" in card:
         print(f"note    {card['note']}")
 

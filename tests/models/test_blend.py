@@ -137,7 +137,10 @@ def test_fit_is_reproducible(rows: Rows) -> None:
 
 @pytest.mark.parametrize(
     ("keep", "folds", "message"),
-    [(8, 2, "8 usable bands, expected at least 20"), (None, 99, r"hosts for 99 folds")],
+    [
+        (8, 2, "8 usable bands, fewer than 20"),
+        (None, 99, r"expected at least 99, one for each group fold"),
+    ],
 )
 def test_too_little_data(
     rows: Rows, labelled: LabelledBands, keep: int | None, folds: int, message: str

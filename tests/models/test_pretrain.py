@@ -16,10 +16,10 @@ from models.alignn import TrunkConfig
 from models.checkpoint import ModelError
 from models.dataset import DatasetError
 from models.graph import BandGraph
-from models.loop import EpochReport, Plan, Schedule
-from models.loop import _parts as parts_of
+from models.loop import EpochReport, Schedule
 from models.pretrain import PretrainSettings, build_graphs, pretrain
 from models.property_card import curve_csv
+from models.steps import parts_of, steps_of
 from pathways.types import Crystal
 from tests.models.bulk_crystals import table
 
@@ -178,14 +178,11 @@ def test_parts_hold_every_graph_once_and_never_one_alone(data: Any) -> None:
 
 
 def test_a_short_last_step_joins_the_one_before() -> None:
-    from models.loop import _steps
-
-    schedule = Schedule(1, 16)
     for count, sizes in ((33, [16, 17]), (40, [16, 16, 8]), (5, [5]), (32, [16, 16])):
-        steps = list(_steps(list(range(count)), schedule, Plan([], merge_last=True)))
+        steps = list(steps_of(list(range(count)), 16, merge_last=True))
         assert [len(step) for step in steps] == sizes
         assert [one for step in steps for one in step] == list(range(count))
-    assert [len(step) for step in _steps(list(range(33)), schedule, Plan([]))] == [16, 16, 1]
+    assert [len(step) for step in steps_of(list(range(33)), 16)] == [16, 16, 1]
 
 
 def test_curve_as_csv() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from models.bulk_files import load_bulk
 from models.pretrain import build_graphs
 from models.properties import load_properties
 from screen.cli import main
+from screen.training import _pace, progress
 from tests.models.bulk_crystals import FORMATION, SHEAR, table, write_parquet
 from tests.screen.conftest import environment
 
@@ -118,13 +120,107 @@ def test_finetune_to_barriers_gives_a_model_that_predicts(
     assert "was trained on this very file" in err
 
 
-def test_scratch(capsys: pytest.CaptureFixture[str], bands: Path, tmp_path: Path) -> None:
-    how = ("--data", bands, "--epochs", "1", "--folds", "2", "--width", "8")
-    code, out, _ = run(capsys, "scratch", *how, "-o", tmp_path / "plain", "--json")
+def test_scratch_writes_model_card_and_curves(
+    capsys: pytest.CaptureFixture[str], bands: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "plain"
+    how = ("--data", bands, "--epochs", "2", "--folds", "2", "--width", "8")
+    code, out, _ = run(capsys, "scratch", *how, "-o", folder, "--json")
     assert code == 0
     card = json.loads(out)
     assert card["data"]["bands"] == 39
     assert card["recipe"]["fit"]["start"] is None
+    assert card["seconds_per_epoch"] > 0
+    with (folder / "curve.csv").open() as handle:
+        rows = list(csv.DictReader(handle))
+    members = [f"{kind}-0-{fold}" for kind in ("random", "group") for fold in (0, 1)]
+    assert [row["member"] for row in rows] == [name for name in members for _ in range(2)]
+    assert all(float(row["loss"]) > 0 for row in rows)
+    pytest.importorskip("matplotlib")
+    assert (folder / "curve.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_scratch_that_stops_early_is_the_same_each_time(
+    capsys: pytest.CaptureFixture[str], bands: Path, tmp_path: Path
+) -> None:
+    how = ("--data", bands, "--epochs", "4", "--folds", "2", "--width", "8", "--name", "same")
+    how += ("--patience", "1", "--deterministic")
+    for name in ("one", "other"):
+        code, out, _ = run(capsys, "scratch", *how, "-o", tmp_path / name)
+        assert code == 0
+        assert "s per epoch of a member" in out
+    one, other = (tmp_path / name / "model.safetensors" for name in ("one", "other"))
+    assert one.read_bytes() == other.read_bytes()
+    fit = json.loads((tmp_path / "one" / "card.json").read_text())["recipe"]["fit"]
+    assert (fit["patience"], fit["deterministic"]) == (1, True)
+    with (tmp_path / "one" / "curve.csv").open() as handle:
+        assert all(float(row["validation"]) > 0 for row in csv.DictReader(handle))
+
+
+def test_too_few_bands_or_hosts(
+    capsys: pytest.CaptureFixture[str], bands: Path, tmp_path: Path
+) -> None:
+    entries = json.loads(bands.read_text())
+    few, alike = tmp_path / "few.json", tmp_path / "alike.json"
+    few.write_text(json.dumps(entries[:11]))
+    alike.write_text(json.dumps([entries[0]] * 24))
+    for path, message in (
+        (few, "few.json has 10 usable bands, fewer than 20: too few to train and test on; add"),
+        (alike, "alike.json has bands of 1 hosts, expected at least 5, one for each group fold"),
+    ):
+        code, out, err = run(capsys, "scratch", "--data", path, "-o", tmp_path / "x")
+        assert code == 1
+        errors = [line for line in err.splitlines() if not line.startswith("note: left out")]
+        assert len(errors) == 1
+        assert message in errors[0]
+        assert out == ""
+        assert [file.name for file in tmp_path.iterdir() if "x" in file.name] == []
+
+
+def test_progress_has_loss_rate_and_time_left(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("screen.training._LINE_EVERY_S", 0.0)
+    monkeypatch.setenv("COLUMNS", "160")
+    for terminal in ("", "1"):
+        monkeypatch.setenv("FORCE_COLOR", terminal)
+        with progress("epochs") as advance:
+            advance(11, 40, "random-0-0 loss 0.512")
+            advance(12, 40, "random-0-0 loss 0.498")
+        shown = capsys.readouterr().err
+        assert "loss 0.498" in shown
+        assert re.search(r"[\d.e+]+ epochs/s · about \d+ s left", shown)
+        assert ("12/40" if terminal else "12 of 40 epochs") in shown
+
+
+def test_a_band_without_graph_is_named_and_left_out(
+    capsys: pytest.CaptureFixture[str], bands: Path, tmp_path: Path
+) -> None:
+    entries = json.loads(bands.read_text())[:24]
+    sparse = entries[5]["atoms"]
+    sparse["lattice_mat"] = (20 * np.array(sparse["lattice_mat"])).tolist()
+    path = tmp_path / "sparse.json"
+    path.write_text(json.dumps(entries))
+    how = ("--data", path, "--epochs", "1", "--folds", "2", "--width", "8", "--json")
+    code, out, err = run(capsys, "scratch", *how, "-o", tmp_path / "x")
+    assert code == 0
+    card = json.loads(out)
+    assert card["data"]["bands"] == 22
+    (name, reason) = card["data"]["refused"][-1]
+    assert reason.startswith("bad_graph: fewer than 12 neighbours")
+    assert f"note: left out {name}: {reason}" in err
+
+
+@pytest.mark.parametrize(
+    ("each_s", "left", "words"),
+    [
+        (0.4, 100, "2.5 epochs/s · about 40 s left"),
+        (12.0, 100, "12 s per epoch · about 20 min left"),
+        (0.001, 7_200_000, "1e+03 epochs/s · about 120 min left"),
+    ],
+)
+def test_pace(each_s: float, left: int, words: str) -> None:
+    assert _pace(each_s, left, "epochs") == words
 
 
 @pytest.mark.parametrize(
@@ -186,3 +282,41 @@ def test_killed_and_called_again_gives_the_same_weights(bulk: Path, tmp_path: Pa
         (tmp_path / name / "model.safetensors").read_bytes() for name in ("whole", "killed")
     )
     assert whole == killed
+
+
+@pytest.mark.parametrize("variant", ["model1", "model4"])
+def test_a_published_system_is_trained_and_scored(
+    capsys: pytest.CaptureFixture[str], bands: Path, tmp_path: Path, variant: str
+) -> None:
+    folder = tmp_path / variant
+    words = ["--variant", variant, "--epochs", "1", "--folds", "2", *SMALL, "-o", folder]
+    assert run(capsys, "scratch", "--data", bands, *words)[0] == 0
+    assert json.loads((folder / "config.json").read_text())["network"]["variant"] == variant
+    assert main(["evaluate", "--model", str(folder), "--data", str(bands), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["n"] == 39
+
+
+def test_an_unknown_system_is_wrong_use(
+    capsys: pytest.CaptureFixture[str], bands: Path, tmp_path: Path
+) -> None:
+    words = ["--variant", "model5", "-o", tmp_path / "m"]
+    code, _, err = run(capsys, "scratch", "--data", bands, *words)
+    assert code == 2
+    assert "variant is 'model5', must be" in err
+
+
+def test_blend_writes_model_card_and_picture(
+    capsys: pytest.CaptureFixture[str], bands: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "blend"
+    words = ["--folds", "2", "--repeats", "1", "--note", "a test", "--json", "-o", folder]
+    code, out, err = run(capsys, "blend", "--data", bands, *words)
+    assert code == 0
+    assert "left out" in err
+    card = json.loads(out)
+    assert card["note"] == "a test"
+    assert card["data"]["bands"] == 39
+    assert (folder / "reliability.png").read_bytes().startswith(b"\x89PNG")
+    assert main(["evaluate", "--model", str(folder), "--data", str(bands)]) == 0
+    assert main(["models", "show", str(folder)]) == 0
+    assert "MAE by applicability" in capsys.readouterr().out
