@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -37,6 +37,13 @@ def data_card(data: LabelledBands, more_refused: Sequence[tuple[str, str]] = ())
         "bands": len(data) - len(more_refused),
         "refused": [list(item) for item in (*data.refused, *more_refused)],
     }
+
+
+def data_digests(card: Mapping[str, Any]) -> frozenset[str]:
+    """sha256 of the files that a model of this card was trained on, as far as it says so."""
+    data = card.get("data", {})
+    found = [data.get("sha256"), *(one.get("sha256") for one in data.get("files", []))]
+    return frozenset(digest for digest in found if digest)
 
 
 def versions() -> dict[str, str]:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from models.blend import Blend
+from models.card import data_digests
 from models.checkpoint import read_card
 from models.dataset import load_bands
 from models.metrics import scores
@@ -54,6 +55,5 @@ def evaluate(predictor: Predictor, file: Path) -> dict[str, Any]:
 
 
 def was_trained_on(folder: Path, digest: str) -> bool:
-    """Whether the model's card names this file as its training data."""
-    card = read_card(folder)
-    return bool(card.get("data", {}).get("sha256") == digest)
+    """Whether the model's card names this file among its training data."""
+    return digest in data_digests(read_card(folder))

@@ -28,6 +28,7 @@ from models.alignn import Trunk, TrunkConfig
 from models.barrier import BarrierNetwork
 from models.bulk import Property
 from models.bulk_split import Scale
+from models.card import data_digests
 from models.graph import GraphSettings
 from models.loop import parameter_groups
 from models.networks import Ensemble
@@ -113,13 +114,12 @@ def load_source(folder: Path, member: int = 0) -> Source:
         raise checkpoint.ModelError(
             f"{folder}: holds no network to start from; add labels to it with `screen refit`"
         )
-    digest = checkpoint.read_card(folder).get("data", {}).get("sha256")
     return Source(
         checkpoint.model_id(folder),
         ensemble.network.trunk,
         ensemble.graph,
         ensemble.members[member % len(ensemble.members)],
-        data_digests=frozenset([digest] if digest else []),
+        data_digests=data_digests(checkpoint.read_card(folder)),
     )
 
 

@@ -11,7 +11,19 @@ from typer.core import TyperGroup
 INTERRUPTED = 130
 """Exit code of what Ctrl-C or SIGTERM ended; the same command goes on."""
 
-_ORDER = ("run", "sources", "status", "top", "sql", "evaluate", "train", "models", "data", "doctor")
+_ORDER = (
+    "run",
+    "sources",
+    "status",
+    "top",
+    "sql",
+    "evaluate",
+    "train",
+    "refit",
+    "models",
+    "data",
+    "doctor",
+)
 """Commands as help lists them: in the order of the work."""
 
 

@@ -79,6 +79,7 @@ def show(
 ) -> None:
     """A model's card: its data, how it was scored, and its scores."""
     from models.checkpoint import model_id, read_card
+    from models.refit_comparison import comparison_line
     from screen.output import print_json
 
     folder = _folder(model)
@@ -91,6 +92,8 @@ def show(
         f"data    {card.get('data', {}).get('source')}, {card.get('data', {}).get('bands')} bands"
     )
     print(f"scored  {card.get('how_scored')}")
+    if line := comparison_line(card):
+        print(f"refit   {line}")
     for title, key in (
         ("random folds", "random_folds"),
         ("group folds (hosts not seen)", "group_folds"),
