@@ -88,10 +88,12 @@ def find_dataset(name: str) -> Dataset:
     Raises:
         UserError: there is none of this name.
     """
+    from screen.matminer_sets import SETS
+
     for dataset in DATASETS:
         if dataset.name == name:
             return dataset
-    known = ", ".join(dataset.name for dataset in DATASETS)
+    known = ", ".join(one.name for one in (*DATASETS, *SETS))
     raise UserError(f"no data set {name!r}, expected one of: {known}; see `screen data list`")
 
 
@@ -103,13 +105,24 @@ def default_folder(dataset: Dataset) -> Path:
 
 
 def find_data(data: Path) -> Path:
-    """The file that ``--data`` means: a path, or the name of a file that was fetched.
+    """The file that ``--data`` means: a path, or the name of a file or set that was fetched.
 
     Raises:
-        UserError: it is the name of a public file that is not here, or altered.
+        UserError: it is the name of a public file or set that is not here, or altered.
     """
+    from screen import matminer_sets
+
     if data.exists():
         return data
+    chosen = matminer_sets.find_set(str(data))
+    if chosen is not None:
+        path = matminer_sets.default_folder() / chosen.filename
+        if not path.is_file():
+            raise UserError(
+                f"{chosen.name} is not here yet (no {path}); "
+                f"`screen data fetch {chosen.name}` gets it"
+            )
+        return path
     for dataset in DATASETS:
         for file in dataset.files:
             if file.name == str(data):

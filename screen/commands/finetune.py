@@ -178,8 +178,10 @@ def _finetune_table(
     as_json: bool,
 ) -> None:
     from models.bulk_files import load_bulk
+    from screen.datasets import find_data
     from screen.training import train_properties
 
+    table = find_data(table)
     require_file(table, "bands, or a table of bulk properties with :PROPERTY")
     if not words:
         raise UserError(f"{table}: names no property; pass --data {table}:PROPERTY")

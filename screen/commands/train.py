@@ -144,8 +144,10 @@ def pretrain(
     from models.alignn import TrunkConfig
     from models.bulk_files import load_bulk
     from models.pretrain import PretrainSettings
+    from screen.datasets import find_data
     from screen.training import train_properties
 
+    data = [find_data(path) for path in data]
     for path in data:
         require_file(path, "Parquet or HDF5 of bulk properties")
     table = load_bulk(data, comma_separated(properties))
