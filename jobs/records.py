@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from pathways.types import Crystal, Hop, HopNetwork
 
 if TYPE_CHECKING:  # so that feature workers, which predict nothing, need not import the network
     from models.predict import Prediction
+
+BOTH = ("vacancy", "dilute")
+"""The mechanisms that bound what an insertion electrode goes through, discharged and charged."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,6 +24,10 @@ class Candidate:
     crystal: Crystal
     info: Mapping[str, Any] = field(default_factory=dict)
     """Columns of ``materials`` that only the source knows; carried along, never read by jobs."""
+    mechanisms: tuple[str, ...] = ("vacancy",)
+    """By which its hops are predicted where the run leaves it to the candidate."""
+    void_orbits: int = 0
+    """Of a crystal without the ion: how many kinds of voids to put it in, best ones first."""
 
 
 @dataclass(frozen=True)
@@ -29,13 +36,25 @@ class Failure:
 
     material_id: str
     stage: str
-    """``source``, ``filter``, ``check``, ``hops``, ``band``, ``graph`` or ``model``."""
+    """``source``, ``filter``, ``sites``, ``check``, ``hops``, ``band``, ``graph`` or ``model``."""
     reason: str
     """Short code, such as ``overlapping_atoms``."""
     detail: str
     """One line: what was found, what was expected."""
     hop_id: str = ""
     """Empty where the whole material failed."""
+
+
+@dataclass(frozen=True)
+class BondValence:
+    """What bond valence says of a hop's curved path, beside the model."""
+
+    barrier_ev: float
+    """Two to three times too high as a barrier: a ranking; nan where a pair has no parameters."""
+    charges: str
+    """Where the charges come from: ``bond_valence``, ``composition`` or ``none``."""
+    flags: tuple[str, ...]
+    """``high_bond_valence`` or ``unparametrised``, where so."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +66,7 @@ class ScoredHop:
     supercell: tuple[int, ...]
     """9 integers, row by row."""
     prediction: Prediction
+    bond_valence: BondValence | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +80,26 @@ class MaterialResult:
     network: HopNetwork | None
     hops: tuple[ScoredHop, ...] = ()
     failures: tuple[Failure, ...] = ()
+
+    def by_mechanism(self) -> dict[str, MaterialResult]:
+        """The result as seen by each mechanism of its network: that one's hops and failures alone.
+
+        Hops of two mechanisms never make one way through, since each has a host of its own. What
+        failed before there was a network is in none of them.
+        """
+        if self.network is None:
+            return {}
+        parts = {}
+        for mechanism in dict.fromkeys(hop.mechanism for hop in self.network.hops):
+            hops = tuple(hop for hop in self.network.hops if hop.mechanism == mechanism)
+            ids = {hop.id_in(self.material_id) for hop in hops}
+            parts[mechanism] = replace(
+                self,
+                network=replace(self.network, hops=hops),
+                hops=tuple(scored for scored in self.hops if scored.hop_id in ids),
+                failures=tuple(failure for failure in self.failures if failure.hop_id in ids),
+            )
+        return parts
 
 
 @dataclass(frozen=True)

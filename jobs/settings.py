@@ -6,11 +6,13 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
+from jobs.records import BOTH, Candidate
 from models import DEFAULT_MODEL
 from pathways.hops import HopSettings
 from pathways.supercell import BandSettings
 
 Engine = Literal["ray", "inline"]
+Mechanism = Literal["auto", "vacancy", "dilute", "both"]
 
 BATCH_COST = {"cpu": 100_000, "cuda": 6_000_000}
 """Edges plus triplets per model batch where none is asked for: small on a CPU, where larger
@@ -30,6 +32,8 @@ class RunSettings:
     engine: Engine = "ray"
     hops: HopSettings = field(default_factory=HopSettings)
     band: BandSettings = field(default_factory=BandSettings)
+    mechanism: Mechanism = "auto"
+    """By which mechanisms each hop is predicted; ``auto`` leaves it to the candidate."""
     num_cpus: int | None = None
     """CPUs to use; None takes all that this process may use, or all of the cluster's."""
     num_gpus: float | None = None
@@ -46,6 +50,10 @@ class RunSettings:
             raise ValueError("model is empty, must be a model's name or folder")
         if self.engine not in get_args(Engine):
             raise ValueError(f"engine is {self.engine!r}, must be one of {get_args(Engine)}")
+        if self.mechanism not in get_args(Mechanism):
+            raise ValueError(
+                f"mechanism is {self.mechanism!r}, must be one of {get_args(Mechanism)}"
+            )
         if self.num_cpus is not None and self.num_cpus < 1:
             raise ValueError(f"num_cpus is {self.num_cpus}, must be at least 1")
         if self.num_gpus is not None and not 0 <= self.num_gpus < float("inf"):
@@ -67,12 +75,30 @@ class RunSettings:
                 "or 'auto'"
             )
 
+    def mechanisms(self, candidate: Candidate) -> tuple[str, ...]:
+        """The mechanisms by which a candidate's hops are predicted."""
+        if candidate.mechanisms == ("dilute",):  # it was empty: its sites are no vacancies
+            return candidate.mechanisms
+        match self.mechanism:
+            case "auto":
+                return candidate.mechanisms
+            case "both":
+                return BOTH
+            case one:
+                return (one,)
+
     def science(self) -> dict[str, Any]:
         """What changes results, as JSON types: part of a campaign's identity, like the model's id.
 
         Engine, machines and batches are left out, since they change only how fast results come.
         """
         science: dict[str, Any] = json.loads(
-            json.dumps({"hops": asdict(self.hops), "band": asdict(self.band)})
+            json.dumps(
+                {
+                    "hops": asdict(self.hops),
+                    "band": asdict(self.band),
+                    "mechanism": self.mechanism,
+                }
+            )
         )
         return science

@@ -13,14 +13,17 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from jobs.records import Candidate, Failure, MaterialResult, ScoredHop
+from jobs.records import BondValence, Candidate, Failure, MaterialResult, ScoredHop
 from jobs.settings import RunSettings
 from models.graph import BandGraph, GraphSettings, build_graph
 from models.predict import Prediction
 from pathways.band import build_band
+from pathways.bond_valence_path import profile
 from pathways.checks import check_crystal
 from pathways.hops import enumerate_hops
-from pathways.types import Hop, HopNetwork, PathwayError
+from pathways.mechanisms import with_mechanisms
+from pathways.types import Band, Hop, HopNetwork, PathwayError
+from pathways.voids import find_sites
 
 
 class GraphPredictor(Protocol):
@@ -49,6 +52,7 @@ class ReadyHop:
     """9 integers, row by row."""
     cost: int
     """Edges plus triplets of its graph."""
+    bond_valence: BondValence
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,16 +77,24 @@ class Refusal:
 def prepare(
     candidate: Candidate, settings: RunSettings, graph_settings: GraphSettings
 ) -> tuple[Prepared, list[BandGraph]]:
-    """Hops, bands and graphs of one candidate.
+    """Hops, bands and graphs of one candidate, by each mechanism that it is to be predicted by.
 
     Returns:
         What the candidate came to, and one graph per hop in ``Prepared.ready``.
     """
-    stage = "check"
+    stage, crystal = "check", candidate.crystal
     try:
-        check_crystal(candidate.crystal, candidate.ion, settings.hops.max_sites)
+        if candidate.void_orbits:
+            stage = "sites"
+            found = find_sites(crystal, candidate.ion, candidate.void_orbits)
+            crystal = found.filled(candidate.void_orbits)
+            stage = "check"
+        check_crystal(crystal, candidate.ion, settings.hops.max_sites)
         stage = "hops"
-        network = enumerate_hops(candidate.crystal, candidate.ion, settings.hops)
+        network = with_mechanisms(
+            enumerate_hops(crystal, candidate.ion, settings.hops),
+            settings.mechanisms(candidate),
+        )
     except Exception as error:
         return Prepared(None, failures=(_failure(candidate.material_id, stage, error),)), []
     ready: list[ReadyHop] = []
@@ -93,8 +105,9 @@ def prepare(
         if isinstance(built, Failure):
             failures.append(built)
             continue
-        supercell, graph = built
-        ready.append(ReadyHop(index, supercell, graph.cost))
+        band, graph = built
+        supercell = tuple(int(entry) for entry in band.supercell.ravel())
+        ready.append(ReadyHop(index, supercell, graph.cost, _bond_valence(band)))
         graphs.append(graph)
     return Prepared(network, tuple(ready), tuple(failures)), graphs
 
@@ -105,7 +118,7 @@ def _build(
     hop: Hop,
     settings: RunSettings,
     graph_settings: GraphSettings,
-) -> tuple[tuple[int, ...], BandGraph] | Failure:
+) -> tuple[Band, BandGraph] | Failure:
     stage = "band"
     try:
         band = build_band(network.crystal, hop, settings.band)
@@ -113,7 +126,12 @@ def _build(
         graph = build_graph(band, graph_settings)
     except Exception as error:
         return _failure(material_id, stage, error, hop.id_in(material_id))
-    return tuple(int(entry) for entry in band.supercell.ravel()), graph
+    return band, graph
+
+
+def _bond_valence(band: Band) -> BondValence:
+    found = profile(band, band.curved.path_a)
+    return BondValence(found.barrier_ev, found.charges_source, found.flags)
 
 
 def score(predictor: GraphPredictor, graphs: Sequence[BandGraph]) -> list[Prediction | Refusal]:
@@ -165,7 +183,7 @@ def assemble(
                 Failure(candidate.material_id, "model", answer.reason, answer.detail, hop_id)
             )
         else:
-            hops.append(ScoredHop(hop_id, hop, ready.supercell, answer))
+            hops.append(ScoredHop(hop_id, hop, ready.supercell, answer, ready.bond_valence))
     return MaterialResult(
         material_id=candidate.material_id,
         ion=candidate.ion,

@@ -52,8 +52,7 @@ def describe(bands: Sequence[Band]) -> FloatArray:
 @lru_cache(maxsize=4096)
 def _numbers(band: Band) -> FloatArray:
     """Kept, since every baseline asks for the same bands in every fold."""
-    crystal = band.folded
-    return path_numbers(crystal, image_distances_a(crystal))
+    return path_numbers(band, image_distances_a(band.folded))
 
 
 @dataclass(frozen=True)

@@ -119,9 +119,8 @@ def build_graph(band: Band, settings: GraphSettings) -> BandGraph:
     distances_a = image_distances_a(crystal)
     nearest_a = distances_a.min(axis=(0, 1))
     partner = None
-    describe = path_descriptor
     if settings.parts == "numbers":
-        graph, describe = _no_graph(crystal), path_numbers
+        graph = _no_graph(crystal)
     elif settings.parts == "ends":
         graph = _end_graph(crystal, 0, settings, nearest_a)
         partner = _end_graph(crystal, N_IMAGES - 1, settings, nearest_a)
@@ -129,11 +128,15 @@ def build_graph(band: Band, settings: GraphSettings) -> BandGraph:
         graph = graph_of_crystal(crystal, settings, nearest_a)
         if settings.parts == "local":
             partner = _local_graph(crystal, settings.shell)
+    if settings.parts == "numbers":
+        descriptor = path_numbers(band, distances_a)
+    else:
+        descriptor = path_descriptor(crystal, distances_a)
     return replace(
         graph,
         length_a=band.length_a,
         clearance_a=float(nearest_a[N_IMAGES:].min(initial=np.inf)),
-        descriptor=describe(crystal, distances_a),
+        descriptor=descriptor,
         parts=settings.parts,
         partner=partner,
     )

@@ -6,8 +6,8 @@ import numpy as np
 
 from models.descriptors import SIZE as _STRAIGHT
 from models.descriptors import path_descriptor
-from pathways.curved import NAMES, curved_features
-from pathways.types import Crystal, FloatArray, IntArray
+from pathways.curved import NAMES, features_of
+from pathways.types import Band, FloatArray, IntArray
 
 SIZE = _STRAIGHT + len(NAMES)
 """Length of the numbers of a band."""
@@ -32,14 +32,14 @@ SURROUNDINGS = np.arange(_STRAIGHT)
 """Which do not ask for the curved path."""
 
 
-def path_numbers(crystal: Crystal, distances_a: FloatArray) -> FloatArray:
-    """(SIZE,) numbers of a folded band: ``path_descriptor``, then ``curved_features``.
+def path_numbers(band: Band, distances_a: FloatArray) -> FloatArray:
+    """(SIZE,) numbers of a band: ``path_descriptor``, then the curved path's.
 
     Args:
-        crystal: folded band, images first.
-        distances_a: from ``descriptors.image_distances_a``.
+        band: the hop in its supercell.
+        distances_a: from ``descriptors.image_distances_a``, of the folded band.
     """
-    return np.concatenate([path_descriptor(crystal, distances_a), curved_features(crystal)])
+    return np.concatenate([path_descriptor(band.folded, distances_a), features_of(band.curved)])
 
 
 def number_groups() -> IntArray:

@@ -1,4 +1,4 @@
-"""Bands: a supercell with both ends of a hop emptied and the ion at five places between them."""
+"""Bands: a supercell without what the hop's mechanism empties, and the ion at five places."""
 
 from __future__ import annotations
 
@@ -8,26 +8,38 @@ import numpy as np
 
 from pathways.checks import MIN_DISTANCE_A, check_distances, ion_number
 from pathways.supercell import BandSettings, determinant, find_supercell
-from pathways.types import N_IMAGES, Band, Crystal, FloatArray, Hop, IntArray, PathwayError
+from pathways.types import (
+    MECHANISMS,
+    N_IMAGES,
+    Band,
+    Crystal,
+    FloatArray,
+    Hop,
+    IntArray,
+    PathwayError,
+)
 
 _SITE_TOLERANCE_A = 1e-3
 
 
 def build_band(crystal: Crystal, hop: Hop, settings: BandSettings | None = None) -> Band:
-    """The band of a hop by the vacancy mechanism, in the smallest supercell that is wide enough.
+    """The band of a hop by its mechanism, in the smallest supercell that is wide enough.
 
-    Both end sites are emptied and the ion is placed at five equally spaced positions along the
-    recorded image vector; all other atoms stay where the crystal has them.
+    Both end sites are emptied, with what else the mechanism (``pathways.types.MECHANISMS``)
+    empties, and the ion is placed at five equally spaced positions along the recorded image vector;
+    all other atoms stay where the crystal has them. The supercell is the same by all mechanisms.
 
     Args:
-        crystal: the symmetrised primitive crystal that the hop was enumerated in.
+        crystal: the symmetrised primitive crystal that the hop was enumerated in, all sites filled.
         hop: one of its hops.
         settings: width, limit on atoms, or the supercell itself; the defaults where None.
 
     Raises:
-        PathwayError: ``hop_mismatch`` where the hop is not of this crystal, ``too_many_atoms``
-            where no supercell within the limit is wide enough, ``ends_coincide`` where a given
-            supercell makes both ends one site, ``overlapping_atoms`` where atoms overlap.
+        PathwayError: ``hop_mismatch`` where the hop is not of this crystal, ``unknown_mechanism``,
+            ``too_many_atoms`` where no supercell within the limit is wide enough,
+            ``ends_coincide`` where a given supercell makes both ends, or an end and the second
+            vacancy, one site, ``empty_host`` where nothing is left beside the ion,
+            ``overlapping_atoms`` where atoms overlap.
     """
     settings = settings or BandSettings()
     _check_hop(crystal, hop)
@@ -39,17 +51,20 @@ def build_band(crystal: Crystal, hop: Hop, settings: BandSettings | None = None)
     frac = (crystal.frac[:, None, :] + translations).reshape(-1, 3) @ adjugate / cells
 
     home = translations @ adjugate % cells  # (cells, 3), names each cell exactly
-    ends = [
-        site * cells + int(np.flatnonzero((home == cell @ adjugate % cells).all(axis=1))[0])
-        for site, cell in ((hop.start, np.zeros(3, dtype=np.int64)), (hop.end, np.array(hop.image)))
+    emptied = [
+        site * cells
+        + int(np.flatnonzero((home == np.array(cell) @ adjugate % cells).all(axis=1))[0])
+        for site, cell in _emptied_once(hop)
     ]
-    if ends[0] == ends[1]:
+    if len(set(emptied)) < len(emptied):
         raise PathwayError(
             "ends_coincide",
-            f"hop {hop.key} starts and ends on one site of supercell {matrix}; give a larger one",
+            f"hop {hop.key} empties one site of supercell {matrix} twice; give a larger one",
         )
-    host = np.ones(len(sites), dtype=bool)
-    host[ends] = False
+    host = ~np.isin(sites, _emptied_everywhere(crystal, hop))
+    host[emptied] = False
+    if not host.any():
+        raise PathwayError("empty_host", f"nothing is left of the crystal for hop {hop.key}")
     band = Band(
         lattice=np.array(matrix).reshape(3, 3) @ crystal.lattice,
         host_numbers=crystal.numbers[sites[host]],
@@ -62,19 +77,50 @@ def build_band(crystal: Crystal, hop: Hop, settings: BandSettings | None = None)
     return band
 
 
+def _emptied_once(hop: Hop) -> list[tuple[int, tuple[int, int, int]]]:
+    """Sites that are emptied in one cell of the supercell, and which."""
+    once = [(hop.start, (0, 0, 0)), (hop.end, hop.image)]
+    if hop.second_vacancy is not None:
+        site, a, b, c = hop.second_vacancy
+        once.append((site, (a, b, c)))
+    return once
+
+
+def _emptied_everywhere(crystal: Crystal, hop: Hop) -> IntArray:
+    """Sites that are emptied in all its cells."""
+    if hop.mechanism == "dilute":
+        return np.flatnonzero(crystal.numbers == ion_number(hop.ion))
+    return np.array(hop.empty_sites, dtype=np.int64)
+
+
 def _check_hop(crystal: Crystal, hop: Hop) -> None:
+    _check_mechanism(hop)
     n = len(crystal)
     if 0 <= hop.start < n and 0 <= hop.end < n:
         ends = crystal.frac[[hop.start, hop.end]] + [(0, 0, 0), hop.image]
         gap_a = np.linalg.norm((ends - [hop.start_frac, hop.end_frac]) @ crystal.lattice, axis=1)
-        of_ion = crystal.numbers[[hop.start, hop.end]] == ion_number(hop.ion)
-        if gap_a.max() < _SITE_TOLERANCE_A and of_ion.all():
+        others = [*hop.empty_sites, *(hop.second_vacancy or ())[:1]]
+        named = [site for site in (hop.start, hop.end, *others) if 0 <= site < n]
+        of_ion = crystal.numbers[named] == ion_number(hop.ion)
+        if gap_a.max() < _SITE_TOLERANCE_A and of_ion.all() and len(named) == 2 + len(others):
             return
     raise PathwayError(
         "hop_mismatch",
         f"hop {hop.key} does not join two {hop.ion} sites of this crystal; "
         "pass the crystal of the network that it came from",
     )
+
+
+def _check_mechanism(hop: Hop) -> None:
+    if hop.mechanism not in MECHANISMS:
+        raise PathwayError(
+            "unknown_mechanism",
+            f"hop {hop.key} of mechanism {hop.mechanism!r}, expected {', '.join(MECHANISMS)}",
+        )
+    if (hop.mechanism == "interstitial") != (hop.end in hop.empty_sites):
+        raise PathwayError("hop_mismatch", f"hop {hop.key} of empty sites {hop.empty_sites}")
+    if (hop.mechanism == "divacancy") != (hop.second_vacancy is not None):
+        raise PathwayError("hop_mismatch", f"hop {hop.key} of vacancy {hop.second_vacancy}")
 
 
 def _supercell(crystal: Crystal, hop: Hop, settings: BandSettings) -> tuple[int, ...]:

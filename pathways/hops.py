@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from pathways.checks import check_crystal, ion_number
-from pathways.chords import chord_clearance_a
 from pathways.orbits import LENGTH_TOLERANCE_A, OrbitFinder, Orbits
-from pathways.percolation import PeriodicUnion
+from pathways.sieve import Sieve
 from pathways.symmetry import SymmetrisedCrystal, symmetrise
-from pathways.types import Crystal, FloatArray, Hop, HopNetwork, IntArray, PathwayError
+from pathways.types import Crystal, Hop, HopNetwork, PathwayError
 
+_THROUGH_ATOM_A = 0.5
 _LONGEST_CUTOFF_A = 15.0
 _MOST_HOPS = 1000
-_CHUNK = 64
 _WANTED_DIMENSION = 2
 
 
@@ -37,7 +35,8 @@ class HopSettings:
     min_clearance_a: float = 0.5
     """Hops that pass a framework atom closer than this are dropped."""
     flag_clearance_a: float = 1.2
-    """Hops that pass a framework atom closer than this are flagged ``low_clearance``."""
+    """Hops that pass a framework atom closer than this are flagged ``low_clearance``; those that
+    pass one within 0.5 Å, if they are kept at all, ``through_atom`` too."""
     third_site_a: float = 1.0
     """Hops that pass a third site of the ion closer than this are composite and dropped."""
     max_sites: int = 200
@@ -66,7 +65,7 @@ class HopSettings:
 
 
 def enumerate_hops(crystal: Crystal, ion: str, settings: HopSettings | None = None) -> HopNetwork:
-    """All symmetry-distinct hops of an ion, shortest first.
+    """All symmetry-distinct hops of an ion by the vacancy mechanism, shortest first.
 
     The same input gives the same hops, labels and orbits on any machine, so a stored crystal is
     enough to have the orbits back.
@@ -82,8 +81,29 @@ def enumerate_hops(crystal: Crystal, ion: str, settings: HopSettings | None = No
     """
     settings = settings or HopSettings()
     check_crystal(crystal, ion, settings.max_sites)
-    symmetrised = symmetrise(crystal)
-    sieve = _sieve(symmetrised, ion, settings)
+    return hops_between(symmetrise(crystal), ion, settings)
+
+
+def hops_between(
+    symmetrised: SymmetrisedCrystal,
+    ion: str,
+    settings: HopSettings,
+    empty_sites: tuple[int, ...] = (),
+) -> HopNetwork:
+    """The hops in a crystal that is symmetrised already.
+
+    Args:
+        symmetrised: with all sites filled that a hop may start or end on.
+        ion: element symbol.
+        settings: cutoffs, filters and limits.
+        empty_sites: those of the ion's sites that are empty in truth, after the filled ones; with
+            any, only hops from a filled site to an empty one count, by the mechanism
+            ``interstitial``.
+
+    Raises:
+        PathwayError: ``symmetry_failed``, or ``no_hops`` where none is left.
+    """
+    sieve = _sieve(symmetrised, ion, settings, empty_sites)
     if not sieve.kept:
         raise PathwayError(
             "no_hops",
@@ -94,7 +114,7 @@ def enumerate_hops(crystal: Crystal, ion: str, settings: HopSettings | None = No
     return HopNetwork(
         crystal=symmetrised.crystal,
         ion=ion,
-        hops=_hops(symmetrised.crystal, ion, sieve, settings),
+        hops=_hops(symmetrised.crystal, ion, sieve, settings, empty_sites),
         space_group=symmetrised.space_group,
         symprec_a=symmetrised.symprec_a,
         cutoff_a=sieve.cutoff_a,
@@ -102,100 +122,44 @@ def enumerate_hops(crystal: Crystal, ion: str, settings: HopSettings | None = No
     )
 
 
-def _sieve(symmetrised: SymmetrisedCrystal, ion: str, settings: HopSettings) -> _Sieve:
+def _sieve(
+    symmetrised: SymmetrisedCrystal, ion: str, settings: HopSettings, empty_sites: tuple[int, ...]
+) -> Sieve:
     """The hops up to the cutoff, judged; the cutoff found on the way where none is given."""
     number = ion_number(ion)
     finder = OrbitFinder(symmetrised, number)
+
+    def within(cutoff_a: float) -> Orbits:
+        orbits = finder.within(cutoff_a)
+        return _onto(orbits, empty_sites) if empty_sites else orbits
+
     first_a = settings.cutoff_floor_a if settings.cutoff_a is None else settings.cutoff_a
-    sieve = _Sieve(symmetrised.crystal, number, finder.within(first_a), first_a, settings)
+    sieve = Sieve(symmetrised.crystal, number, within(first_a), first_a, settings)
     sieve.judge(until_dimension=None)
     enough = sieve.union.dimension >= _WANTED_DIMENSION or len(sieve.kept) == settings.max_hops
     if settings.cutoff_a is not None or enough or settings.cutoff_cap_a == first_a:
         return sieve
     cap_a = settings.cutoff_cap_a
-    sieve = _Sieve(symmetrised.crystal, number, finder.within(cap_a), cap_a, settings)
+    sieve = Sieve(symmetrised.crystal, number, within(cap_a), cap_a, settings)
     sieve.judge(until_dimension=_WANTED_DIMENSION)
     return sieve
 
 
-class _Sieve:
-    """Orbits taken in order of length and kept or dropped, until there are enough."""
-
-    def __init__(
-        self, crystal: Crystal, number: int, orbits: Orbits, cutoff_a: float, settings: HopSettings
-    ) -> None:
-        self.orbits = orbits
-        self.cutoff_a = cutoff_a
-        self.kept: list[int] = []
-        self.clearance_a: list[float] = []
-        self.composite = 0
-        self.steric = 0
-        self.union = PeriodicUnion()
-        self._crystal = crystal
-        self._mobile = crystal.numbers == number
-        self._settings = settings
-
-    def judge(self, until_dimension: int | None) -> None:
-        """Keep or drop hops up to the cutoff or the limit on hops.
-
-        With ``until_dimension``, the length at which the kept hops percolate in so many dimensions
-        becomes the cutoff.
-        """
-        for row, clearance_a, third_a in self._rooms():
-            if len(self.kept) == self._settings.max_hops:
-                break
-            if self._percolates(until_dimension) and self._length_a(row) > self._reach_a:
-                break
-            self._take(row, clearance_a, third_a)
-        if self._percolates(until_dimension):
-            self.cutoff_a = self._length_a(self.kept[-1])
-            self.orbits = self.orbits.up_to(self._reach_a)
-
-    def counts(self) -> dict[str, int]:
-        """Orbits found up to the cutoff, and what became of those not kept."""
-        found, kept = len(self.orbits), len(self.kept)
-        cut = found - kept - self.composite - self.steric
-        return {"found": found, "composite": self.composite, "steric": self.steric, "cut": cut}
-
-    def _take(self, row: int, clearance_a: float, third_a: float) -> None:
-        if third_a < self._settings.third_site_a:
-            self.composite += 1
-        elif clearance_a < self._settings.min_clearance_a:
-            self.steric += 1
-        else:
-            self.kept.append(row)
-            self.clearance_a.append(clearance_a)
-            self.union.add(self.orbits.members[row])
-
-    def _percolates(self, dimension: int | None) -> bool:
-        return dimension is not None and self.union.dimension >= dimension
-
-    def _length_a(self, row: int) -> float:
-        return float(self.orbits.length_a[row])
-
-    @property
-    def _reach_a(self) -> float:
-        return self._length_a(self.kept[-1]) + LENGTH_TOLERANCE_A
-
-    def _rooms(self) -> Iterator[tuple[int, float, float]]:
-        """Each orbit with the room around its chord, worked out a chunk at a time as needed."""
-        for begin in range(0, len(self.orbits), _CHUNK):
-            clearance_a, third_a = self._room(self.orbits.labels[begin : begin + _CHUNK])
-            rows = range(begin, begin + len(clearance_a))
-            yield from zip(rows, clearance_a.tolist(), third_a.tolist(), strict=True)
-
-    def _room(self, labels: IntArray) -> tuple[FloatArray, FloatArray]:
-        """Distance of each chord from the framework and from a third site of the ion, (m,), Å."""
-        frac = self._crystal.frac
-        ends = (frac[labels[:, 0]], frac[labels[:, 1]] + labels[:, 2:])
-        framework, mobile = frac[~self._mobile], frac[self._mobile]
-        lattice = self._crystal.lattice
-        clearance_a = chord_clearance_a(lattice, *ends, framework)
-        third_a = chord_clearance_a(lattice, *ends, mobile, ignore_ends=True)
-        return clearance_a, third_a
+def _onto(orbits: Orbits, empty_sites: tuple[int, ...]) -> Orbits:
+    """The orbits of hops from a filled site onto an empty one."""
+    leads = np.isin(orbits.labels[:, :2], empty_sites)
+    rows = np.flatnonzero(~leads[:, 0] & leads[:, 1])
+    members = tuple(orbits.members[row] for row in rows.tolist())
+    return Orbits(orbits.labels[rows], orbits.length_a[rows], members)
 
 
-def _hops(crystal: Crystal, ion: str, sieve: _Sieve, settings: HopSettings) -> tuple[Hop, ...]:
+def _hops(
+    crystal: Crystal,
+    ion: str,
+    sieve: Sieve,
+    settings: HopSettings,
+    empty_sites: tuple[int, ...],
+) -> tuple[Hop, ...]:
     twins = _twins(sieve.orbits, sieve.kept)
     hops = []
     for row, clearance_a, twin in zip(sieve.kept, sieve.clearance_a, twins, strict=True):
@@ -203,6 +167,8 @@ def _hops(crystal: Crystal, ion: str, sieve: _Sieve, settings: HopSettings) -> t
         flags = []
         if clearance_a < settings.flag_clearance_a:
             flags.append("low_clearance")
+        if clearance_a < _THROUGH_ATOM_A:
+            flags.append("through_atom")
         if twin:
             flags.append("ambiguous_image")
         hops.append(
@@ -217,7 +183,9 @@ def _hops(crystal: Crystal, ion: str, sieve: _Sieve, settings: HopSettings) -> t
                 start_frac=crystal.frac[start].copy(),
                 end_frac=crystal.frac[end] + (a, b, c),
                 orbit=sieve.orbits.members[row],
+                mechanism="interstitial" if empty_sites else "vacancy",
                 flags=tuple(flags),
+                empty_sites=empty_sites,
             )
         )
     return tuple(hops)

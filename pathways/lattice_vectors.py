@@ -140,8 +140,9 @@ def plane_in_basis(normal: Vector, basis: FloatArray) -> Vector:
 
 
 def direction_text(vectors: Sequence[Vector]) -> str:
-    """Such as ``[010]`` or ``[100],[1-10]``."""
-    return ",".join(f"[{_indices(vector)}]" for vector in vectors)
+    """Such as ``[010]`` or ``[100],[1-10]``: in one order, whichever the vectors come in."""
+    ordered = sorted(vectors, key=lambda vector: (sum(map(abs, vector)), vector))
+    return ",".join(f"[{_indices(vector)}]" for vector in ordered)
 
 
 def plane_text(normal: Vector) -> str:

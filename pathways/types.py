@@ -12,15 +12,27 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from pathways.curved import CurvedPath
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
 N_IMAGES = 5
 """Positions of the moving ion in a band: start, three intermediates, end (MODEL-3)."""
+
+MECHANISMS = ("vacancy", "dilute", "interstitial", "divacancy")
+"""What else of the ion's species is there while one ion moves.
+
+``vacancy``: every other site is filled. ``dilute``: every other site is empty. ``interstitial``:
+the ion goes from a filled site to one that the crystal has empty, and every other site is as the
+crystal has it. ``divacancy``: one more site, named by the hop, is empty.
+"""
 
 
 class PathwayError(ValueError):
@@ -75,17 +87,33 @@ class Hop:
     orbit: IntArray
     """(multiplicity, 5): i, j and image of every member, for percolation."""
     mechanism: str = "vacancy"
+    """One of ``MECHANISMS``."""
     flags: tuple[str, ...] = ()
     """Short codes of doubts, such as ``low_clearance``."""
+    empty_sites: tuple[int, ...] = ()
+    """Of an interstitial hop: sites that are empty in every cell of the host."""
+    second_vacancy: tuple[int, int, int, int] | None = None
+    """Of a divacancy hop: site and periodic image, the start being in the cell 0,0,0."""
 
     @property
     def key(self) -> str:
-        """``<ion>:<i>-<j>:<a>,<b>,<c>``, the part of the hop's id that the crystal decides."""
+        """``<ion>:<i>-<j>:<a>,<b>,<c>``, the part of the hop's id that the crystal decides.
+
+        That is a vacancy hop's; others have their mechanism after it: ``:dilute``,
+        ``:interstitial``, or ``:divacancy-<k>:<a>,<b>,<c>`` with the second vacancy's site and
+        image.
+        """
         a, b, c = self.image
-        return f"{self.ion}:{self.start}-{self.end}:{a},{b},{c}"
+        key = f"{self.ion}:{self.start}-{self.end}:{a},{b},{c}"
+        if self.mechanism == "vacancy":
+            return key
+        if self.second_vacancy is None:
+            return f"{key}:{self.mechanism}"
+        site, a, b, c = self.second_vacancy
+        return f"{key}:{self.mechanism}-{site}:{a},{b},{c}"
 
     def id_in(self, material_id: str) -> str:
-        """The hop's id, the restart key: ``<material_id>:<ion>:<i>-<j>:<a>,<b>,<c>``."""
+        """The hop's id, the restart key: ``<material_id>:<key>``."""
         return f"{material_id}:{self.key}"
 
 
@@ -94,10 +122,12 @@ class HopNetwork:
     """All hops of one ion in one crystal, and how they were found."""
 
     crystal: Crystal
-    """Symmetrised primitive crystal in canonical site order; hop indices refer to it."""
+    """Symmetrised primitive crystal in canonical site order; hop indices refer to it.
+
+    Every site that a hop starts or ends on is filled, those of an interstitial too."""
     ion: str
     hops: tuple[Hop, ...]
-    """Shortest first."""
+    """By mechanism, shortest first."""
     space_group: str
     """International short symbol."""
     symprec_a: float
@@ -137,6 +167,13 @@ class Band:
             numbers=np.concatenate([ions, self.host_numbers]),
             frac=np.concatenate([self.ion_frac, self.host_frac]),
         )
+
+    @cached_property
+    def curved(self) -> CurvedPath:
+        """The way around the host's atoms (``pathways.curved``), worked out once."""
+        from pathways.curved import curved_path
+
+        return curved_path(self.folded)
 
     @property
     def length_a(self) -> float:

@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import json
 import sys
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
 from models.barrier import TARGET_OFFSET_EV
 from models.calibration import to_ev
 from models.compare import Predicted, Unavailable
 from pathways.convert import structure_from_crystal
 from pathways.types import N_IMAGES, Band, Crystal, FloatArray
+from screen.atomic import replacing
 
 if TYPE_CHECKING:
     from pymatgen.core.structure import Structure
 
 _BATCH = 8
+_VERSION = "0.3.0"
 
 
 class ChgnetProfile:
@@ -28,14 +34,19 @@ class ChgnetProfile:
     The rise of the energy over the five images, from the lower end to the highest image, is put on
     the scale of the training barriers by a straight line in log(eV + 0.1 eV): straight chords run
     into atoms, so the rise itself is far too high. Energies are computed once per band.
+
+    Args:
+        device: cpu or cuda.
+        work_dir: keeps the rises, as a fold takes minutes and an interrupted one goes on.
     """
 
     name = "chgnet"
-    settings = "CHGNet 0.3.0, five images, line in log(eV + 0.1)"
+    settings = f"CHGNet {_VERSION}, five images, line in log(eV + 0.1)"
 
-    def __init__(self, device: str = "cpu") -> None:
+    def __init__(self, device: str, work_dir: Path) -> None:
         self._device = device
-        self._rise_ev: dict[Band, float] = {}
+        self._file = work_dir / f"chgnet-{_VERSION}-rises.json"
+        self._rise_ev: dict[str, float] | None = None
         self._model: Any = None
 
     def fit_predict(
@@ -50,20 +61,57 @@ class ChgnetProfile:
         return Predicted(np.minimum(to_ev(slope * unseen + start), em_ev.max()))
 
     def _rise(self, band: Band) -> float:
-        if band not in self._rise_ev:
-            energies = self._energies_ev(band)
-            self._rise_ev[band] = float(energies.max() - min(energies[0], energies[-1]))
-        return self._rise_ev[band]
+        if self._rise_ev is None:
+            self._rise_ev = _read(self._file)
+        key = _digest(band)
+        if key not in self._rise_ev:
+            self._rise_ev[key] = rise_ev(self._energies_ev(band))
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            with replacing(self._file) as temporary:
+                temporary.write_text(json.dumps(self._rise_ev))
+        return self._rise_ev[key]
 
     def _energies_ev(self, band: Band) -> FloatArray:
-        """(5,) energies of the host with the ion at each image, eV."""
+        """(5,) energies of the host with the ion at each image, eV; NaN where there is none."""
         if self._model is None:
             self._model = _load(self._device)
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")  # torch, on code that is not ours
             found = self._model.predict_structure(_images(band), task="e", batch_size=_BATCH)
         per_atom = np.array([float(one["e"]) for one in found])
         return per_atom * (len(band.host_numbers) + 1)
+
+
+def rise_ev(energies_ev: FloatArray) -> float:
+    """From the lower end to the highest image, eV.
+
+    An image that lies on an atom has no energy (NaN) and does not count.
+
+    Args:
+        energies_ev: (5,), eV.
+
+    Raises:
+        Unavailable: neither end has an energy.
+    """
+    ends = energies_ev[[0, -1]]
+    if not np.isfinite(ends).any():
+        raise Unavailable("CHGNet gives no energy for the ends of a band; leave it out of the data")
+    return float(energies_ev[np.isfinite(energies_ev)].max() - ends[np.isfinite(ends)].min())
+
+
+def _read(file: Path) -> dict[str, float]:
+    """Rises by band; none where there is no file or it was damaged."""
+    try:
+        return {str(key): float(rise_ev) for key, rise_ev in json.loads(file.read_text()).items()}
+    except (OSError, ValueError, TypeError, AttributeError):
+        return {}
+
+
+def _digest(band: Band) -> str:
+    """The same for the same atoms in the same order."""
+    parts = (band.lattice, band.host_numbers, band.host_frac, band.ion_frac)
+    content = b"".join(np.ascontiguousarray(part).tobytes() for part in parts)
+    return hashlib.sha256(content + str(band.ion_number).encode()).hexdigest()[:16]
 
 
 def _load(device: str) -> Any:
@@ -75,7 +123,7 @@ def _load(device: str) -> Any:
         ) from None
     # It greets on stdout, which is for results.
     with contextlib.redirect_stdout(sys.stderr):
-        return CHGNet.load(use_device=device, verbose=False)
+        return CHGNet.load(model_name=_VERSION, use_device=device, verbose=False)
 
 
 def _images(band: Band) -> list[Structure]:

@@ -44,6 +44,20 @@ class RunOptions:
     db: str = _option(DEFAULT_DB, _WHAT, "Database.")
     model: str = _option(DEFAULT_MODEL, _WHAT, "A model's name or folder.")
     limit: int | None = _option(None, _WHAT, "Most candidates.", "all")
+    mechanism: str = _option(
+        "auto",
+        _WHAT,
+        "vacancy (all other sites filled), dilute (all others empty), both, or auto.",
+        "auto: both for a known insertion electrode (--electrodes), else vacancy",
+    )
+    sites: str | None = _option(
+        None,
+        _WHAT,
+        "Sites of the ion in hosts that hold none: 'ranked' (voids by bond valence), a CSV of "
+        "material_id,x,y,z (fractional), or a file of crystals of the same framework.",
+        "such hosts are left out",
+    )
+    top_sites: int = _option(1, _WHAT, "Kinds of voids that --sites ranked fills.")
     max_hops: int = _option(40, _WHAT, "Most hops of a material, shortest first.")
     cutoff: float | None = _option(
         None, _WHAT, "Longest hop, Å.", "the least that percolates in 2D"

@@ -23,7 +23,7 @@ from pathways.diffusion import log10_diffusivity_cm2_s, max_particle_nm
 from pathways.lattice_vectors import direction_text, in_basis, plane_in_basis, plane_text
 from pathways.percolation_draws import draw_percolation
 from pathways.routes import Route, percolate
-from pathways.symmetry import _CENTRING
+from pathways.space_group import CENTRING
 from pathways.types import FloatArray
 
 Triple = tuple[float, float, float]
@@ -128,7 +128,7 @@ def rank_material(result: MaterialResult) -> Ranking:
     if not routes:
         return Ranking()
     drawn_ev = draw_percolation(orbits, draw_barriers_ev(hops))
-    basis = _CENTRING[result.network.space_group[0]]
+    basis = CENTRING[result.network.space_group[0]]
     passages = [_passage(route, hops, drawn_ev[:, route.dimension - 1], basis) for route in routes]
     first, second, third = (passages + [Passage()] * 2)[:3]
     length_a = hops[routes[0].bottleneck].hop.length_a

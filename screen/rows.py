@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
 
-from jobs.records import MaterialResult
+from jobs.records import Candidate, MaterialResult
 from screen.ranking import rank_material
+from screen.sources.structure_json import structure_json
 
 _TEXT, _REAL, _WHOLE, _TIME = pa.string(), pa.float64(), pa.int32(), pa.timestamp("us")
 
@@ -25,7 +26,7 @@ _SCHEMAS: dict[str, pa.Schema] = {
             "band_gap_ev": _REAL,
             "theoretical": pa.bool_(),
             **dict.fromkeys(("structure", "license", "url", "source_version"), _TEXT),
-            **dict.fromkeys(("source_id", "last_updated", "attribution"), _TEXT),
+            **dict.fromkeys(("source_id", "last_updated", "attribution", "sites_source"), _TEXT),
             "fetched_at": _TIME,
             **dict.fromkeys(("battery_id", "charged_id", "discharged_id"), _TEXT),
             **dict.fromkeys(("voltage_v", "capacity_mah_g", "capacity_mah_cm3"), _REAL),
@@ -41,6 +42,8 @@ _SCHEMAS: dict[str, pa.Schema] = {
             "image": pa.list_(_WHOLE),
             "clearance_a": _REAL,
             "supercell": pa.list_(_WHOLE),
+            "bond_valence_ev": _REAL,
+            "charges_source": _TEXT,
             "flags": pa.list_(_TEXT),
         }
     ),
@@ -55,7 +58,7 @@ _SCHEMAS: dict[str, pa.Schema] = {
     ),
     "material_ranking": pa.schema(
         {
-            **dict.fromkeys(("material_id", "ion", "model_id", "campaign_id"), _TEXT),
+            **dict.fromkeys(("material_id", "ion", "mechanism", "model_id", "campaign_id"), _TEXT),
             **{f"em_{d}d_{end}ev": _REAL for d in (1, 2, 3) for end in ("", "low_", "high_")},
             "dimension": pa.int8(),
             **dict.fromkeys(("limiting_hop_id", "limiting_hop_2d_id", "limiting_hop_3d_id"), _TEXT),
@@ -134,12 +137,11 @@ def _add(rows: dict[str, dict[tuple[str, ...], Row]], result: MaterialResult, st
             "failed_at": stamp.now,
         }
     if result.candidate is not None:
-        space_group = network.space_group if network else None
-        rows["materials"][(material_id,)] = _material(
-            material_id, result.candidate.info, space_group, stamp
-        )
+        rows["materials"][(material_id,)] = _material(result, result.candidate, stamp)
     if network is not None:
-        rows["material_ranking"][material_id, result.ion] = _ranking(result, stamp)
+        for mechanism, part in result.by_mechanism().items():
+            ranking = _ranking(part, mechanism, stamp)
+            rows["material_ranking"][material_id, result.ion, mechanism] = ranking
         for row in _hops(result):
             rows["hops"][(row["hop_id"],)] = row
     for scored in result.hops:
@@ -158,14 +160,16 @@ def _add(rows: dict[str, dict[tuple[str, ...], Row]], result: MaterialResult, st
         }
 
 
-def _material(
-    material_id: str, info: Mapping[str, Any], space_group: str | None, stamp: Stamp
-) -> Row:
+def _material(result: MaterialResult, candidate: Candidate, stamp: Stamp) -> Row:
+    info, network = candidate.info, result.network
     row = {name: info.get(name) for name in _SCHEMAS["materials"].names}
-    row["material_id"] = material_id
+    row["material_id"] = result.material_id
     row["structure"] = info.get("structure_json")
+    if candidate.void_orbits and network:  # hops need the sites that were found
+        row["structure"] = structure_json(network.crystal)
+        row["sites_source"] = "voids by bond valence"
     # As found by the run itself, since the hops are those of this symmetry.
-    row["space_group"] = space_group or info.get("space_group")
+    row["space_group"] = network.space_group if network else info.get("space_group")
     fetched_at = info.get("fetched_at")
     row["fetched_at"] = _utc(fetched_at) if fetched_at else stamp.now
     return row
@@ -179,9 +183,11 @@ def _utc(text: str) -> datetime:
 def _hops(result: MaterialResult) -> Iterable[Row]:
     """Every enumerated hop, with the supercell of those whose band was built and scored."""
     assert result.network is not None
-    supercells = {scored.hop_id: scored.supercell for scored in result.hops}
+    scored = {one.hop_id: one for one in result.hops}
     for hop in result.network.hops:
         hop_id = hop.id_in(result.material_id)
+        one = scored.get(hop_id)
+        evidence = one.bond_valence if one else None
         yield {
             "hop_id": hop_id,
             "material_id": result.material_id,
@@ -193,18 +199,21 @@ def _hops(result: MaterialResult) -> Iterable[Row]:
             "end_frac": hop.end_frac.tolist(),
             "image": list(hop.image),
             "clearance_a": hop.clearance_a,
-            "supercell": supercells.get(hop_id),
-            "flags": list(hop.flags),
+            "supercell": one.supercell if one else None,
+            "bond_valence_ev": evidence.barrier_ev if evidence else None,
+            "charges_source": evidence.charges if evidence else None,
+            "flags": [*hop.flags, *(evidence.flags if evidence else ())],
         }
 
 
-def _ranking(result: MaterialResult, stamp: Stamp) -> Row:
+def _ranking(result: MaterialResult, mechanism: str, stamp: Stamp) -> Row:
     assert result.network is not None
     ranking = rank_material(result)
     log10_d, log10_d_low, log10_d_high = ranking.log10_d_cm2_s
     row = {
         "material_id": result.material_id,
         "ion": result.ion,
+        "mechanism": mechanism,
         "model_id": stamp.model_id,
         "campaign_id": stamp.campaign_id,
         "dimension": ranking.dimension,

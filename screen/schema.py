@@ -154,6 +154,11 @@ create table left_out (           -- materials that a server's own filters kept 
 """
 
 _RATES_SQL = """
+-- A material is ranked by each mechanism: hops of two never make one way through.
+create table ranking_by_mechanism as select *, 'vacancy' as mechanism from material_ranking;
+drop table material_ranking;
+alter table ranking_by_mechanism rename to material_ranking;
+alter table material_ranking add primary key (material_id, ion, mechanism, model_id);
 -- All null where the hops do not percolate so, and in rows that an older ionscreen wrote.
 -- Hops on the easiest way through in 1, 2 and 3 dimensions, that of highest Em named apart.
 alter table material_ranking add column limiting_hop_2d_id text;
@@ -176,6 +181,11 @@ alter table material_ranking add column log10_d_300k_low_cm2_s double;
 alter table material_ranking add column log10_d_300k_high_cm2_s double;
 -- r of r^2 / D = 2 h (C/2), after Rong et al. 2015, doi:10.1021/acs.chemmater.5b02342.
 alter table material_ranking add column max_particle_nm_c2 double;
+-- Of a host that held none of the ion: where its sites come from; the structure has them filled.
+alter table materials add column sites_source text;
+-- On the curved path, the host as it is: a ranking, not a barrier (pathways.bond_valence_path).
+alter table hops add column bond_valence_ev double;
+alter table hops add column charges_source text;   -- bond_valence, composition or none
 alter table predictions add column nearest text;   -- training entry most alike; null: not known
 """
 
@@ -184,12 +194,13 @@ create or replace view ranked_materials as
 with latest as (
     select * from material_ranking
     qualify row_number() over (
-        partition by material_id, ion order by ranked_at desc, model_id desc) = 1
+        partition by material_id, ion, mechanism order by ranked_at desc, model_id desc) = 1
 )
 select
     row_number() over (
-        order by r.em_1d_ev nulls last, r.dimension desc, r.material_id, r.ion) as rank,
-    r.material_id, m.formula, m.chemsys, m.space_group, r.ion,
+        order by r.em_1d_ev nulls last, r.dimension desc, r.material_id, r.ion, r.mechanism desc
+    ) as rank,
+    r.material_id, m.formula, m.chemsys, m.space_group, r.ion, r.mechanism,
     r.em_1d_ev, r.em_1d_low_ev, r.em_1d_high_ev,
     r.em_2d_ev, r.em_2d_low_ev, r.em_2d_high_ev,
     r.em_3d_ev, r.em_3d_low_ev, r.em_3d_high_ev,
@@ -230,7 +241,8 @@ select
     h.hop_id, h.material_id, m.formula, m.chemsys, h.ion,
     p.em_ev, p.em_low_ev, p.em_high_ev, p.em_std_ev, p.p_good, p.applicability,
     p.nearest,
-    h.length_a, h.multiplicity, h.clearance_a, h.mechanism, h.flags, h.supercell,
+    h.length_a, h.multiplicity, h.clearance_a, h.bond_valence_ev, h.charges_source,
+    h.mechanism, h.flags, h.supercell,
     h.start_frac, h.end_frac, h.image, p.model_id, p.predicted_at
 from latest p
 join hops h using (hop_id)

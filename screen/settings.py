@@ -42,12 +42,15 @@ def query(options: RunOptions) -> Query:
     Raises:
         UserError: A pattern or the ion is unknown, or the query can never be met.
     """
+    from screen.sources.empty_hosts import open_sites
+
     patterns = tuple(parse(text) for text in options.chemsys)
+    ion = options.ion or default_ion(patterns)
     unknown_ehull: Any = options.unknown_ehull  # checked by Query
     excluded = ",".join(options.exclude).replace(" ", ",").split(",")
     return Query(
         patterns=patterns,
-        ion=options.ion or default_ion(patterns),
+        ion=ion,
         max_sites=options.max_sites,
         max_ehull_ev=options.max_ehull,
         max_elements=options.max_elements,
@@ -60,6 +63,9 @@ def query(options: RunOptions) -> Query:
         other_mobile_ions=options.other_mobile,
         charge_balanced=options.charge_balanced,
         keep_duplicates=options.keep_duplicates,
+        sites=options.sites,
+        sites_digest=open_sites(options.sites, ion) if options.sites else "",
+        top_sites=options.top_sites,
     )
 
 
@@ -70,6 +76,7 @@ def run_settings(options: RunOptions) -> RunSettings:
         UserError: A value can never work.
     """
     engine: Any = options.engine  # checked by RunSettings
+    mechanism: Any = options.mechanism  # the same
     try:
         return RunSettings(
             model=options.model,
@@ -81,6 +88,7 @@ def run_settings(options: RunOptions) -> RunSettings:
                 **options.hops,
             ),
             band=BandSettings(**options.band),
+            mechanism=mechanism,
             num_cpus=options.num_cpus,
             num_gpus=options.num_gpus,
             ray_address=options.ray_address,

@@ -28,17 +28,26 @@ LOCK_PATIENCE_S = 3.0
 """How long a writer waits for readers, which hold the database only while they answer."""
 
 _CLEAR = (
+    # A run by one mechanism says nothing of the hops by another.
+    """create or replace temp table others as
+    select distinct old.material_id, old.ion, old.mechanism
+    from hops old semi join new_hops using (material_id, ion)
+    anti join new_hops using (material_id, ion, mechanism)""",
     # A hop that is no longer there, or is another one under the same sites: the crystal changed.
     """create or replace temp table gone as
-    select hop_id, old.material_id, old.ion
+    select hop_id, old.material_id, old.ion, old.mechanism
     from hops old semi join arrived using (material_id, ion) left join new_hops new using (hop_id)
-    where new.hop_id is null or abs(new.length_a - old.length_a) > 0.001""",
+    where (new.hop_id is null or abs(new.length_a - old.length_a) > 0.001)
+    and (old.material_id, old.ion, old.mechanism) not in (select (material_id, ion, mechanism)
+        from others)""",
     "delete from hops where hop_id in (select hop_id from gone)",
     "delete from predictions where hop_id in (select hop_id from gone)",
     # Another model's ranking that rests on a hop that is gone no longer holds.
     """delete from material_ranking
-    where (material_id, ion) in (select (material_id, ion) from gone)
-    or ((material_id, ion) in (select (material_id, ion) from arrived) and model_id = $model_id)""",
+    where (material_id, ion, mechanism) in (select (material_id, ion, mechanism) from gone)
+    or ((material_id, ion) in (select (material_id, ion) from arrived) and model_id = $model_id
+        and (material_id, ion, mechanism) not in (select (material_id, ion, mechanism)
+            from others))""",
     """delete from predictions where model_id = $model_id
     and hop_id in (select hop_id from new_hops anti join new_predictions using (hop_id))""",
     """delete from failures where campaign_id = $campaign_id

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -30,6 +31,23 @@ _COLUMNS = (
     ("precision_bad", "precision bad"),
 )
 
+Pretrained = Annotated[
+    Path | None,
+    typer.Option(help="Folder of `screen train pretrain`, from which the -mpt systems start."),
+]
+Width = Annotated[
+    int | None,
+    typer.Option(min=1, help="Of each network. (default: as --pretrained; 32 without)"),
+]
+Layers = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Of each network, with bond pairs and as many without. "
+        "(default: as --pretrained; 1 without)",
+    ),
+]
+
 
 @command("screen train compare --data bands.json --folds group,scenario-b -o table", to=train_app)
 def compare(
@@ -39,22 +57,25 @@ def compare(
         str | None, typer.Option(help="Names, with commas between. (default: all)")
     ] = None,
     folds: Annotated[
-        str,
+        str | None,
         typer.Option(
             help="Kinds, with commas between: random, group, split (the published rule), "
             "scenario-a (unseen pathway), -b (composition), -c (structural class), "
-            "-c-element, -c-anion."
+            "-c-element, -c-anion. (default: group)"
         ),
-    ] = "group",
+    ] = None,
+    test: Annotated[
+        Path | None,
+        typer.Option(help="Other labelled bands: learn from all of --data, test on these alone."),
+    ] = None,
     k: Annotated[int, typer.Option("--k", min=2, help="Folds of one repeat.")] = 5,
     repeats: Annotated[
         int, typer.Option(min=1, help="Times that folds are drawn; scenario-c: once.")
     ] = 1,
+    pretrained: Pretrained = None,
     epochs: Annotated[int, typer.Option(min=1, help="Of each network.")] = 40,
-    width: Annotated[int, typer.Option(min=1, help="Of each network.")] = 32,
-    layers: Annotated[
-        int, typer.Option(min=1, help="Of each network, with bond pairs and as many without.")
-    ] = 1,
+    width: Width = None,
+    layers: Layers = None,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
 ) -> None:
@@ -62,32 +83,33 @@ def compare(
 
     The table comes with 95 % bootstrap intervals, as comparison.csv and .json and as box plots of
     the errors in errors.png. What is done is not done again: interrupted, the same command goes on.
+    Systems named -mpt and -scratch differ in their first weights alone, unless --width or --layers
+    give the latter other sizes.
     """
-    from models.dataset import load_bands
-    from models.systems import SystemOptions, without_bad_graphs
     from screen.datasets import find_data
     from screen.output import notice
 
     data = find_data(data)
     require_file(data)
-    kinds = _kinds(folds)
-    chosen = _systems(systems, SystemOptions(epochs, width, layers, device))
-    labelled = without_bad_graphs(load_bands(data))
-    for entry, reason in labelled.refused:
-        notice(f"left out {entry}: {reason}")
-    plan = _plan(kinds, data, labelled, k, repeats)
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(
-            f"{output}: no folder can be made ({error.strerror}); pass another -o", FAILED
-        ) from None
-    result = _compare(labelled, plan, chosen, output / ".work")
-    for name, reason in result.absent.items():
-        notice(f"{name} is not in the table: {reason}")
+    if test is not None and folds is not None:
+        raise UserError("--test is the only test there is then; leave --folds out, or --test")
+    kinds = _kinds(folds or "group")
+    options = _options(pretrained, epochs, width, layers, device)
+    work_dir = output / ".work"
+    chosen = _systems(systems, options, work_dir)
+    labelled = _read(data)
+    if test is None:
+        plan = _plan(kinds, data, labelled, k, repeats)
+    else:
+        labelled, plan = _with_test(labelled, test)
+    _make_folder(output)
+    result = _compare(labelled, plan, chosen, work_dir)
+    for reason in dict.fromkeys(result.absent.values()):
+        names = [name for name, own in result.absent.items() if own == reason]
+        notice(f"not in the table: {', '.join(names)}: {reason}")
     if not result.rows:
         raise NothingToShow("no system could run, for the reasons above; pass others to --systems")
-    _report(result, labelled, plan, output, as_json)
+    _report(result, labelled, plan, options, output, as_json)
 
 
 def _kinds(folds: str) -> list[str]:
@@ -100,17 +122,56 @@ def _kinds(folds: str) -> list[str]:
     return kinds
 
 
-def _systems(names: str | None, options: SystemOptions) -> list[System]:
+def _options(
+    folder: Path | None, epochs: int, width: int | None, layers: int | None, device: str
+) -> SystemOptions:
+    """Networks with random weights are as asked for, else as the pre-trained one, else small."""
+    from models.systems import SystemOptions, read_pretrained
+
+    options = SystemOptions(epochs, device=device)
+    if folder is not None:
+        given = read_pretrained(folder)
+        options = replace(options, trunk=given.trunk, graph=given.graph, pretrained=given)
+    trunk = options.trunk
+    if width is not None:
+        trunk = replace(trunk, width=width, embedding=min(width, 64))
+    if layers is not None:
+        trunk = replace(trunk, alignn_layers=layers, gcn_layers=layers)
+    return replace(options, trunk=trunk)
+
+
+def _systems(names: str | None, options: SystemOptions, work_dir: Path) -> list[System]:
     from models.systems import SYSTEMS
     from screen.mlip_baseline import ChgnetProfile
 
     known: dict[str, Callable[[SystemOptions], System]] = {**SYSTEMS}
-    known["chgnet"] = lambda options: ChgnetProfile(options.device)
+    known["chgnet"] = lambda options: ChgnetProfile(options.device, work_dir)
     wanted = list(known) if names is None else [word.strip() for word in names.split(",")]
     for name in wanted:
         if name not in known:
             raise UserError(f"--systems {name!r}, expected some of {', '.join(known)}")
     return [known[name](options) for name in dict.fromkeys(wanted)]
+
+
+def _read(data: Path) -> LabelledBands:
+    """The bands that every system can read; the others are named."""
+    from models.dataset import load_bands
+    from models.systems import without_bad_graphs
+    from screen.output import notice
+
+    labelled = without_bad_graphs(load_bands(data))
+    for entry, reason in labelled.refused:
+        notice(f"left out {entry}: {reason}")
+    return labelled
+
+
+def _make_folder(output: Path) -> None:
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"{output}: no folder can be made ({error.strerror}); pass another -o", FAILED
+        ) from None
 
 
 def _plan(
@@ -120,6 +181,26 @@ def _plan(
 
     origins = read_origins(file, data) if NEED_ORIGINS & set(kinds) else None
     return {kind: draw_folds(kind, data, origins, k, repeats) for kind in kinds}
+
+
+def _with_test(data: LabelledBands, test: Path) -> tuple[LabelledBands, dict[str, list[Fold]]]:
+    """The bands of both files, and the one way to hold the second file's out."""
+    import numpy as np
+
+    from models.dataset import merge_bands
+    from models.scenarios import Fold
+    from screen.datasets import find_data
+    from screen.output import notice
+
+    test = find_data(test)
+    require_file(test)
+    held_out = _read(test)
+    if held_out.digest == data.digest:
+        notice("--test is the very file that is learnt from: the scores say nothing")
+    seen, n = len(data), len(data) + len(held_out)
+    return merge_bands([data, held_out]), {
+        "test": [Fold("test", np.arange(seen), np.arange(seen, n))]
+    }
 
 
 def _compare(
@@ -166,6 +247,7 @@ def _report(
     result: Comparison,
     data: LabelledBands,
     plan: Mapping[str, Sequence[Fold]],
+    options: SystemOptions,
     output: Path,
     as_json: bool,
 ) -> None:
@@ -189,6 +271,7 @@ def _report(
         },
         "rows": list(result.rows),
         "absent": dict(result.absent),
+        "pretrained": None if options.pretrained is None else options.pretrained.start.source_id,
         "reused_folds": result.reused,
     }
     export(pa.Table.from_pylist(list(result.rows)), output / "comparison.csv")

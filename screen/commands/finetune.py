@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -20,7 +20,9 @@ from screen.commands.train import (
     Published,
     Repeats,
     Seed,
+    Variant,
     Workers,
+    as_variant,
     comma_separated,
     train_app,
 )
@@ -58,6 +60,7 @@ def finetune(
         int | None, typer.Option(min=20, help="Entries to learn from. (default: all)")
     ] = None,
     name: Name = None,
+    variant: Variant = "path",
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the data.")] = 60,
     learning_rate: Annotated[float, typer.Option(help="Highest of the schedule.")] = 1e-3,
     environment: Environment = 4.5,
@@ -83,8 +86,7 @@ def finetune(
 
     folder = find_source(source)
     found = load_source(folder)
-    title = name or output.absolute().name
-    table = _table(data)
+    title, table = name or output.absolute().name, _table(data)
     try:
         kind = cast("Strategy", strategy)
         start = Start(str(folder.absolute()), found.model_id, kind, last_layers, rate_decay)
@@ -96,7 +98,7 @@ def finetune(
             start=start,
             patience=patience,
         )
-        recipe = _recipe(found, fit, environment, folds, repeats)
+        recipe = _recipe(found, fit, environment, folds, repeats, as_variant(variant))
     except ValueError as error:
         raise UserError(str(error)) from None
     if table is not None:
@@ -129,16 +131,28 @@ def _table(data: str) -> tuple[Path, list[str]] | None:
 
 
 def _recipe(
-    source: Source, fit: FitSettings, environment_a: float, folds: int, repeats: int
+    source: Source,
+    fit: FitSettings,
+    environment_a: float,
+    folds: int,
+    repeats: int,
+    variant: Any,
 ) -> Recipe:
-    """How barriers are learned from a source: its graphs and sizes, or ours around its trunk."""
+    """How barriers are learned from a source: its graphs and sizes, or a system around its trunk.
+
+    Raises:
+        ValueError: the source is a barrier model of another system, or there is no such system.
+    """
     from models.barrier import BarrierConfig, BarrierNetwork
     from models.ensemble import Recipe
 
     if isinstance(source.network, BarrierNetwork):
+        if variant not in (None, source.network.config.variant):
+            raise ValueError(f"{source.model_id} is no {variant}; leave --variant out")
         return Recipe(source.graph, source.network.config, fit, folds, repeats)
-    graph = replace(source.graph, environment_a=environment_a)
-    return Recipe(graph, BarrierConfig(source.trunk, dropout=0.3), fit, folds, repeats)
+    graph = replace(source.graph, environment_a=None if variant else environment_a)
+    network = BarrierConfig(source.trunk, variant=variant, dropout=0.3)
+    return Recipe(graph, network, fit, folds, repeats)
 
 
 def _table_settings(

@@ -162,7 +162,7 @@ def _show_materials(found: list[Record]) -> None:
             row["rank"],
             row["formula"],
             row["material_id"],
-            row["ion"],
+            _ion(row),
             *(_barrier(row, d) for d in (1, 2, 3)),
             row["p_good_1d"],
             row["applicability"],
@@ -185,6 +185,11 @@ def _barrier(row: Record, dimension: int) -> str:
     if dimension > 1:
         return f"{value:.2f}"
     return f"{value:.2f} ({row['em_1d_low_ev']:.2f}–{row['em_1d_high_ev']:.2f})"
+
+
+def _ion(row: Record) -> str:
+    """The ion, and how it moves where it does not by the vacancy mechanism."""
+    return row["ion"] if row["mechanism"] == "vacancy" else f"{row['ion']} {row['mechanism']}"
 
 
 def _show_hops(found: list[Record]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,7 +14,6 @@ from screen.scores import require_file
 from screen.training_inputs import read_bands
 
 if TYPE_CHECKING:
-    from models.barrier import Variant
     from models.bulk import BulkTable
 
 train_app = typer.Typer(no_args_is_help=True, help="Train a model from labelled data.")
@@ -40,6 +39,9 @@ BandPatience = Annotated[
         "(default: train on all, to the end)",
     ),
 ]
+Variant = Annotated[
+    str, typer.Option(help="path (ours), or a published system: model1, model2, model3, model4.")
+]
 Deterministic = Annotated[
     bool,
     typer.Option(
@@ -58,10 +60,7 @@ def scratch(
     data: Annotated[Path, typer.Option(help="File of labelled bands.")],
     output: Output,
     name: Name = None,
-    variant: Annotated[
-        str,
-        typer.Option(help="path (ours), or a published system: model1, model2, model3, model4."),
-    ] = "path",
+    variant: Variant = "path",
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the bands.")] = 60,
     width: Annotated[int, typer.Option(min=1, help="Width of the network.")] = 32,
     alignn_layers: Annotated[int, typer.Option(min=0, help="Convolutions with bond pairs.")] = 1,
@@ -94,9 +93,7 @@ def scratch(
         trunk = TrunkConfig(alignn_layers, gcn_layers, width=width, embedding=min(width, 64))
         recipe = Recipe(
             GraphSettings(environment_a=environment if variant == "path" else None),
-            BarrierConfig(
-                trunk, variant=None if variant == "path" else cast("Variant", variant), dropout=0.3
-            ),
+            BarrierConfig(trunk, variant=as_variant(variant), dropout=0.3),
             FitSettings(
                 epochs=epochs,
                 learning_rate=learning_rate,
@@ -183,6 +180,11 @@ def _refuse_held_back(table: BulkTable) -> None:
             f"{held_back[0]} is kept from pre-training to test how far it carries; "
             "fine-tune on it instead: screen train finetune --data FILE:PROPERTY"
         )
+
+
+def as_variant(word: str) -> Any:
+    """What ``--variant`` says to ``BarrierConfig``, which checks it."""
+    return None if word == "path" else word
 
 
 def comma_separated(text: str) -> list[str]:

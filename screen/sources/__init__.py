@@ -50,6 +50,11 @@ def open_source(options: RunOptions, notice: Notice) -> Source:
     if len(words) > 1:
         raise UserError(f"source {named[0]!r} stands alone; run it and the others one by one")
     (word,) = words
+    if options.sites is not None and word != "catalog":
+        raise UserError(
+            f"--sites fills hosts of files, {word} is asked for crystals with the ion in them; "
+            "pull the hosts into files first"
+        )
     if word == "catalog":
         from screen.sources.catalog import Catalog
 

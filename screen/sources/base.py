@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from jobs.records import Candidate, Failure
 
 
+RANKED = "ranked"
+"""What ``--sites`` says for voids that are ranked by what the ion would feel there."""
+
+
 @dataclass(frozen=True)
 class Query:
     """Which candidates a run wants.
@@ -51,6 +55,13 @@ class Query:
     """Whether common oxidation states have to add up to zero."""
     keep_duplicates: bool = False
     """Whether a crystal is taken again under every id it has."""
+    sites: str | None = None
+    """Where the ion's sites come from in hosts that hold none of it: ``ranked`` or a file; None
+    refuses such hosts. Patterns are then of the host with the ion in it."""
+    sites_digest: str = ""
+    """Of the file."""
+    top_sites: int = 1
+    """Orbits of voids that are filled where they are ranked."""
 
     def __post_init__(self) -> None:
         check_element(self.ion)
@@ -68,6 +79,8 @@ class Query:
             raise UserError(f"--limit is {self.limit}; expected at least 1")
         if self.max_ehull_ev is not None and not self.max_ehull_ev >= 0:
             raise UserError(f"--max-ehull is {self.max_ehull_ev}; expected 0 eV/atom or more")
+        if self.top_sites < 1:
+            raise UserError(f"--top-sites is {self.top_sites}; expected at least 1")
         for pattern in self.patterns:
             self._check_reachable(pattern)
 
@@ -99,7 +112,9 @@ class Query:
             elements: Element symbols, each once.
         """
         if self.ion not in elements:
-            return False
+            if self.sites is None:
+                return False
+            elements = {*elements, self.ion}
         if not self.patterns:
             return True
         return any(pattern.matches(elements, self.max_elements) for pattern in self.patterns)

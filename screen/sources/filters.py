@@ -40,8 +40,9 @@ def reject(amounts: Mapping[str, int], info: Mapping[str, Any], query: Query) ->
 def _status(amounts: Mapping[str, int], info: Mapping[str, Any], query: Query) -> Rejection | None:
     if info.get("deprecated") is True:
         return "deprecated", "the source has withdrawn it"
-    if query.ion not in amounts:
-        return "no_mobile_ion", f"{'-'.join(sorted(amounts))} holds no {query.ion}"
+    if query.ion not in amounts and query.sites is None:
+        found = "-".join(sorted(amounts))
+        return "no_mobile_ion", f"{found} holds no {query.ion}; --sites finds places for it"
     if info.get("theoretical") is True and not query.theoretical:
         return "theoretical", "known from computation only, and these are left out"
     return None

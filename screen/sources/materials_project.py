@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from jobs.parallel import mapped
-from jobs.records import Candidate, Failure
+from jobs.records import BOTH, Candidate, Failure
 from screen.sources.base import Query, Source
 from screen.sources.cache import Policy
 from screen.sources.http import Notice
@@ -126,7 +126,8 @@ class MaterialsProject(Source):
         data = self._electrodes(ion).get(one.item.material_id)
         if data is None:
             return one
-        return replace(one, item=replace(one.item, info={**one.item.info, **data}))
+        info = {**one.item.info, **data}
+        return replace(one, item=replace(one.item, info=info, mechanisms=BOTH))
 
     def _electrodes(self, ion: str) -> Mapping[str, Mapping[str, Any]]:
         """Electrode data by material id."""

@@ -7,7 +7,7 @@ hence in the driver.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,8 +17,9 @@ from pathways.checks import check_cell
 from pathways.elements import SYMBOLS
 from pathways.fingerprint import fingerprint
 from pathways.types import Crystal, FloatArray, PathwayError
-from screen.sources.base import Query
+from screen.sources.base import RANKED, Query
 from screen.sources.duplicates import Duplicates
+from screen.sources.empty_hosts import fill
 from screen.sources.filters import reject
 from screen.sources.structure_json import structure_json
 
@@ -54,6 +55,13 @@ def examine(
     rejection = reject(amounts, info, query)
     if rejection is not None:
         return Examined(failed(material_id, "filter", *rejection))
+    empty = query.ion not in amounts
+    if empty and query.sites != RANKED:
+        try:
+            crystal, sites_source = fill(material_id, crystal, query)
+        except PathwayError as error:
+            return Examined(failed(material_id, "sites", error.reason, error.detail))
+        info = {**info, "sites_source": sites_source, "structure_json": None}
     described = {
         "chemsys": "-".join(sorted(amounts)),
         "nsites": len(crystal),
@@ -64,6 +72,9 @@ def examine(
     if "structure_json" not in described:
         described["structure_json"] = structure_json(crystal)
     candidate = Candidate(material_id, query.ion, crystal, described)
+    if empty:  # what a host without the ion is asked is how the first one moves
+        orbits = query.top_sites if query.sites == RANKED else 0
+        candidate = replace(candidate, mechanisms=("dilute",), void_orbits=orbits)
     return Examined(candidate, None if query.keep_duplicates else _fingerprint(crystal))
 
 

@@ -16,7 +16,7 @@ from typing import Any
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from jobs.hardware import describe
-from tests.bench import forward, graph, hops, memory, overhead, pull, voids
+from tests.bench import forward, graph, hops, memory, overhead, pathways, pull, voids
 from tests.bench.figures import Figure, NotMeasured
 
 BENCHES: dict[str, Callable[..., list[Figure]]] = {
@@ -25,6 +25,7 @@ BENCHES: dict[str, Callable[..., list[Figure]]] = {
     "forward": forward.run,
     "overhead": overhead.run,
     "memory": memory.run,
+    "pathways": pathways.run,
     "pull": pull.run,
     "voids": voids.run,
 }
@@ -34,6 +35,7 @@ QUICK: dict[str, dict[str, Any]] = {
     "forward": {"repeats": 1},
     "overhead": {"n_bands": 100},
     "memory": {"n_candidates": 400},
+    "pathways": {"n_crystals": 60},
     "pull": {"n_documents": 300, "n_peer": 300},
     "voids": {"n_bands": 12, "seeds": (0,)},
 }

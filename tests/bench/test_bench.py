@@ -20,7 +20,7 @@ def test_prints_and_writes_what_it_measured(
     assert f"{figure['value']:.3g} ms CPU" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("name", ["graph", "forward", "pull", "voids"])
+@pytest.mark.parametrize("name", ["graph", "forward", "pathways", "pull", "voids"])
 def test_absent_data_is_said_not_raised(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -45,7 +45,16 @@ def test_absent_model_is_said_not_raised() -> None:
 def test_every_benchmark_can_be_asked_for_alone() -> None:
     with pytest.raises(SystemExit):
         main(["--only", "speed"])
-    assert set(BENCHES) == {"hops", "graph", "forward", "overhead", "memory", "pull", "voids"}
+    assert set(BENCHES) == {
+        "hops",
+        "graph",
+        "forward",
+        "overhead",
+        "memory",
+        "pathways",
+        "pull",
+        "voids",
+    }
 
 
 def test_ratio_is_how_many_times_ours_the_peer_takes() -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import spglib
 from scipy.spatial import cKDTree
 
 from pathways.elements import SYMBOLS
@@ -43,7 +42,7 @@ def run(n_bands: int = _ALL, seeds: Sequence[int] = (0, 1, 2, 3, 4)) -> list[Fig
             continue
         done += 1
         unranked += voids.ranked_by != "bond_valence"
-        ends = ends_in_primitive(band, voids.host)
+        ends = ends_in_primitive(band)
         for count in ORBITS:
             ranked = np.concatenate([site.orbit for site in voids.sites[:count]])
             positions[count].append(len(ranked))
@@ -77,13 +76,10 @@ def run(n_bands: int = _ALL, seeds: Sequence[int] = (0, 1, 2, 3, 4)) -> list[Fig
     return figures
 
 
-def ends_in_primitive(band: Band, primitive: Crystal) -> FloatArray:
+def ends_in_primitive(band: Band) -> FloatArray:
     """(2, 3) both ends of a band's hop, fractional in the primitive cell of its host."""
     host = Crystal(band.lattice, band.host_numbers, band.host_frac)
-    symprec_a = symmetrise(host).symprec_a
-    dataset = spglib.get_symmetry_dataset((host.lattice, host.frac, host.numbers), symprec_a)
-    standard = band.ion_frac[[0, -1]] @ dataset.transformation_matrix.T + dataset.origin_shift
-    return np.asarray(standard @ dataset.std_lattice @ np.linalg.inv(primitive.lattice))
+    return symmetrise(host).from_given(band.ion_frac[[0, -1]])
 
 
 def roomiest(voids: Voids, at_least: int) -> FloatArray:

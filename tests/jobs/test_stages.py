@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from jobs.records import Candidate
+from jobs.records import BOTH, Candidate
 from jobs.settings import RunSettings
 from jobs.stages import (
     Refusal,
@@ -101,6 +101,68 @@ def test_a_graph_that_cannot_be_built_costs_that_hop_only(candidates: list[Candi
     assert len(prepared.failures) == len(prepared.network.hops)
     assert {failure.stage for failure in prepared.failures} == {"graph"}
     assert {failure.reason for failure in prepared.failures} == {"attribute_error"}
+
+
+@pytest.mark.parametrize(
+    ("asked", "own", "expected"),
+    [
+        ("auto", ("vacancy",), ("vacancy",)),
+        ("auto", BOTH, BOTH),
+        ("vacancy", BOTH, ("vacancy",)),
+        ("dilute", ("vacancy",), ("dilute",)),
+        ("both", ("vacancy",), BOTH),
+    ],
+)
+def test_hops_are_prepared_by_each_mechanism(
+    candidates: list[Candidate], asked: Any, own: tuple[str, ...], expected: tuple[str, ...]
+) -> None:
+    candidate = replace(candidates[0], mechanisms=own)
+    prepared, built = prepare(candidate, replace(SETTINGS, mechanism=asked), GRAPHS)
+    plain, _ = prepare(candidates[0], SETTINGS, GRAPHS)
+    assert prepared.network is not None
+    assert plain.network is not None
+    each = len(plain.network.hops)
+    assert [hop.mechanism for hop in prepared.network.hops] == [
+        mechanism for mechanism in expected for _ in range(each)
+    ]
+    assert len({hop.key for hop in prepared.network.hops}) == len(built) == each * len(expected)
+    assert not prepared.failures
+
+
+def test_the_mechanism_asked_for_is_part_of_a_campaigns_identity() -> None:
+    choices: tuple[Any, ...] = ("auto", "vacancy", "dilute", "both")
+    sciences = [str(RunSettings(mechanism=choice).science()) for choice in choices]
+    assert len(set(sciences)) == len(choices)
+    with pytest.raises(ValueError, match="mechanism is 'interstitial'"):
+        RunSettings(mechanism="interstitial")  # type: ignore[arg-type]
+
+
+def test_an_unknown_mechanism_of_a_candidate_is_one_row(candidates: list[Candidate]) -> None:
+    candidate = replace(candidates[0], mechanisms=("exchange",))
+    (failure,) = prepare(candidate, SETTINGS, GRAPHS)[0].failures
+    assert (failure.stage, failure.reason) == ("hops", "unknown_mechanism")
+
+
+def test_a_result_falls_into_its_mechanisms(candidates: list[Candidate]) -> None:
+    candidate = replace(candidates[2], mechanisms=BOTH)
+    prepared, built = prepare(candidate, SETTINGS, GRAPHS)
+    each = len(built) // 2
+    good = Prediction(0.4, 0.1, 0.2, 0.6, 0.9, 1.0)
+    answers: list[Prediction | Refusal] = [good for _ in built]
+    answers[each] = Refusal("non_finite", "no number")
+    parts = assemble(candidate, prepared, answers).by_mechanism()
+    assert tuple(parts) == BOTH
+    for mechanism, part in parts.items():
+        assert part.network is not None
+        assert len(part.network.hops) == each
+        assert {hop.mechanism for hop in part.network.hops} == {mechanism}
+        assert {scored.hop.mechanism for scored in part.hops} == {mechanism}
+    assert [len(part.hops) for part in parts.values()] == [each, each - 1]
+    assert [len(part.failures) for part in parts.values()] == [0, 1]
+
+
+def test_a_refused_crystal_has_no_mechanism(broken: Candidate) -> None:
+    assert assemble(broken, prepare(broken, SETTINGS, GRAPHS)[0], []).by_mechanism() == {}
 
 
 def test_score_of_a_batch_equals_score_of_each(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -11,20 +12,40 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from models.alignn import TrunkConfig
 from models.barrier import BarrierConfig
+from models.checkpoint import ModelError
 from models.compare import News, Predicted, Unavailable, compare
 from models.dataset import LabelledBands, load_bands
 from models.ensemble import Recipe
-from models.graph import GraphSettings
+from models.finetune import load_source
+from models.graph import GraphSettings, build_graph
+from models.loop import Schedule
 from models.metrics import scores
 from models.paired_scores import score
+from models.pretrain import PretrainSettings, build_graphs, pretrain
+from models.properties import load_properties, save_properties
 from models.splits import draw_folds
-from models.systems import SYSTEMS, Median, Network, SystemOptions, without_bad_graphs
-from models.train import FitSettings
+from models.systems import (
+    SYSTEMS,
+    Median,
+    Network,
+    SystemOptions,
+    read_pretrained,
+    without_bad_graphs,
+)
+from models.train import FitSettings, fit
 from pathways.types import Band, FloatArray
+from tests.models.bulk_crystals import table
 from tests.models.labelled import all_bands, labelled_as, write_published
+
+PRETRAIN = PretrainSettings(
+    trunk=TrunkConfig(1, 1, width=8, embedding=8),
+    head=(16,),
+    schedule=Schedule(1, 16, noise_a=0.0, ema_decay=0.0),
+)
 
 
 @dataclass
@@ -241,13 +262,79 @@ def test_networks_are_systems(data: LabelledBands) -> None:
     assert Network("tiny", recipe, device="cuda").settings == network.settings
 
 
-def test_every_registered_system_answers(data: LabelledBands, tmp_path: Path) -> None:
-    systems = [make(SystemOptions(epochs=1, width=8)) for make in SYSTEMS.values()]
+@pytest.fixture(scope="module")
+def mpt(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Pre-trained for a moment, with one convolution of each kind."""
+    graphs = build_graphs(table(40), PRETRAIN.graph)
+    model, card, _ = pretrain(*graphs, PRETRAIN, tmp_path_factory.mktemp("work"), "mpt")
+    folder = tmp_path_factory.mktemp("models") / "mpt"
+    save_properties(model, card, folder)
+    return folder
+
+
+def pretrained_options(mpt: Path, epochs: int = 1) -> SystemOptions:
+    given = read_pretrained(mpt)
+    return SystemOptions(epochs, trunk=given.trunk, pretrained=given)
+
+
+def test_every_registered_system_answers(data: LabelledBands, mpt: Path, tmp_path: Path) -> None:
+    systems = [make(pretrained_options(mpt)) for make in SYSTEMS.values()]
     assert [system.name for system in systems] == list(SYSTEMS)
-    fold = draw_folds("random", data, None, k=2)[0]
-    result = compare(data, {"random": [fold]}, systems, tmp_path)
+    few = data.take(range(0, len(data), 2))
+    fold = draw_folds("random", few, None, k=2)[0]
+    result = compare(few, {"random": [fold]}, systems, tmp_path)
     assert [row["system"] for row in result.rows] == list(SYSTEMS)
     assert not result.absent
+
+
+@pytest.mark.parametrize("which", ["path", "model1", "model2", "model3", "model4"])
+def test_pretrained_system_differs_in_its_start_alone(
+    data: LabelledBands, mpt: Path, which: str
+) -> None:
+    options = pretrained_options(mpt)
+    scratch, given = (SYSTEMS[f"{which}-{start}"](options) for start in ("scratch", "mpt"))
+    assert isinstance(scratch, Network)
+    assert isinstance(given, Network)
+    assert given.recipe.network == scratch.recipe.network
+    assert given.recipe.graph == scratch.recipe.graph
+    assert replace(given.recipe.fit, start=None) == scratch.recipe.fit
+    # A rate too small to move a weight shows what the network began with.
+    tiny = replace(given.recipe.fit, learning_rate=1e-12, weight_decay=0.0, batch_size=8)
+    graphs = [build_graph(band, given.recipe.graph) for band in data.bands[:8]]
+    network = fit(given.recipe.network, graphs, data.em_ev[:8], tiny)
+    began = load_source(mpt).network.trunk.state_dict()
+    for key, value in network.trunk.named_parameters():
+        assert torch.allclose(value, began[key], atol=1e-9), key
+
+
+def test_pretrained_systems_without_a_start_say_how_to_get_one(
+    data: LabelledBands, tmp_path: Path
+) -> None:
+    system = SYSTEMS["model3-mpt"](SystemOptions())
+    plan = {"random": draw_folds("random", data, None, k=2)}
+    result = compare(data, plan, [system, Median()], tmp_path)
+    assert [row["system"] for row in result.rows] == ["median"]
+    assert "screen train pretrain" in result.absent["model3-mpt"]
+
+
+def test_other_weights_make_another_system_and_another_place_does_not(
+    mpt: Path, tmp_path: Path
+) -> None:
+    def settings(folder: Path) -> str:
+        return SYSTEMS["model1-mpt"](pretrained_options(folder)).settings
+
+    moved = Path(shutil.copytree(mpt, tmp_path / "moved"))
+    assert settings(moved) == settings(mpt)
+    model = load_properties(mpt)
+    with torch.no_grad():
+        next(model.network.parameters()).add_(0.1)
+    save_properties(model, {}, tmp_path / "other")
+    assert settings(tmp_path / "other") != settings(mpt)
+
+
+def test_start_must_be_a_property_network(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="expected a folder of `screen train pretrain`"):
+        read_pretrained(tmp_path)
 
 
 def test_bands_without_a_graph_are_refused_for_all(data: LabelledBands) -> None:

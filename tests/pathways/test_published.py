@@ -20,6 +20,7 @@ from pathways.band import build_band
 from pathways.elements import atomic_number
 from pathways.hops import HopSettings, enumerate_hops
 from pathways.supercell import BandSettings
+from pathways.symmetry import symmetrise
 from pathways.types import Crystal, FloatArray, Hop, HopNetwork, IntArray, PathwayError
 
 CORRUPT = ("Na4MnAlP3O12_1", "Na4MnAlP3O12_2", "Na4MnAlP3O12_3")
@@ -93,13 +94,10 @@ class Frame:
 
 
 def frame_of(entry: Published, network: HopNetwork) -> Frame:
-    """The transformation that spglib reports, carried on to the primitive cell."""
-    cell = (entry.crystal.lattice, entry.crystal.frac, entry.crystal.numbers)
-    found = spglib.get_symmetry_dataset(cell, symprec=network.symprec_a)
-    to_primitive = found.std_lattice @ np.linalg.inv(network.crystal.lattice)
-    supercell = found.transformation_matrix.T @ to_primitive
-    assert np.allclose(supercell, np.rint(supercell), atol=1e-4)
-    return Frame(np.rint(supercell).astype(np.int64), found.origin_shift @ to_primitive)
+    """How the crystal was reduced."""
+    found = symmetrise(entry.crystal)
+    assert found.symprec_a == network.symprec_a
+    return Frame(found.given_cell, found.given_origin)
 
 
 def site_at(network: HopNetwork, ion: str, point: FloatArray) -> tuple[int, IntArray]:

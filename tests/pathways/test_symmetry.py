@@ -75,6 +75,19 @@ def test_tighter_tolerance_where_the_loose_one_fails() -> None:
     assert reduced.crystal.numbers.tolist() == [1, 1, 12]
 
 
+@pytest.mark.parametrize(("off_a", "n_sites"), [(0.02, 2), (0.5, 16)])
+def test_cubic_crystal_that_almost_has_a_smaller_cell(off_a: float, n_sites: int) -> None:
+    """Eight cells of CsCl with the anions off centre, away from the same corner of all."""
+    corners = np.argwhere(np.ones((2, 2, 2))) / 2
+    centres = corners + 0.25
+    centres += np.sign(0.5 - centres) * off_a / 8.0
+    numbers = np.repeat([55, 17], 8)
+    crystal = Crystal(8.0 * np.eye(3), numbers, np.concatenate([corners, centres]))
+    reduced = symmetrise(crystal)
+    assert (reduced.space_group, len(reduced.crystal)) == ("Pm-3m", n_sites)
+    assert reduced.symprec_a == 0.1
+
+
 def test_operation_that_maps_no_site_is_refused() -> None:
     reduced = symmetrise(KNOWN["MgMn2O4 spinel"].crystal())
     broken = replace(reduced, translations=reduced.translations + 0.1)

@@ -35,8 +35,8 @@ def save_tiny_model(folder: Path, seed: int = 0) -> Path:
     from models.barrier import BarrierConfig, BarrierNetwork
     from models.calibration import Calibration
     from models.checkpoint import save
-    from models.networks import Ensemble
     from models.graph import GraphSettings
+    from models.networks import Ensemble
 
     config = BarrierConfig(
         trunk=TrunkConfig(alignn_layers=1, gcn_layers=1, embedding=8, width=8), head=(8,)

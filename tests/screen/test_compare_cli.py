@@ -16,8 +16,12 @@ import numpy as np
 import pytest
 
 import screen.commands.compare  # noqa: F401 - registers the command
+from models.compare import Unavailable
+from models.splits import FOLD_KINDS
 from screen.cli import main
-from screen.figures import box_plots
+from screen.figures import TITLES, box_plots
+from screen.mlip_baseline import rise_ev
+from tests.models.bulk_crystals import table, write_parquet
 from tests.models.labelled import all_bands, write_published
 from tests.screen.conftest import environment
 
@@ -139,10 +143,57 @@ def test_absent_potential_says_how_to_get_it(compare: Compare) -> None:
     document = json.loads(result.out)
     assert [row["system"] for row in document["rows"]] == ["median"]
     assert "pip install 'ionscreen[mlip]'" in document["absent"]["chgnet"]
-    assert "chgnet is not in the table" in result.err
+    assert "not in the table: chgnet: " in result.err
     alone = compare("--systems", "chgnet", "--k", 2)
     assert alone.code == 3
     assert alone.out == ""
+
+
+@pytest.fixture(scope="module")
+def mpt(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("models")
+    bulk = write_parquet(folder / "bulk.parquet", table(40))
+    words = ["train", "pretrain", "--data", bulk, "--epochs", 1, "--width", 8, "-o", folder / "mpt"]
+    words += ["--alignn-layers", 1, "--gcn-layers", 2, "--batch-size", 16]
+    assert main([str(word) for word in words]) == 0
+    return folder / "mpt"
+
+
+def test_pretrained_networks_beside_random_ones(compare: Compare, mpt: Path) -> None:
+    words = ["--systems", "model3-scratch,model3-mpt", "--epochs", 1, "--k", 2, "--json"]
+    result = compare(*words, "--pretrained", mpt)
+    assert result.code == 0, result.err
+    document = json.loads(result.out)
+    assert document["pretrained"].startswith("mpt@")
+    one, other = document["rows"]
+    assert (one["system"], other["system"]) == ("model3-scratch", "model3-mpt")
+    assert one["mae_ev"] != other["mae_ev"]
+    kept = [json.loads(file.read_text()) for file in Path("out/.work").glob("*.json")]
+    sizes = "alignn_layers=1, gcn_layers=2, atom_features=92, edge_bins=80, triplet_bins=40"
+    assert all(f"{sizes}, embedding=8, width=8" in one["settings"] for one in kept)
+    assert sum(document["pretrained"] in one["settings"] for one in kept) == 2
+
+
+def test_pretrained_systems_need_a_pretrained_network(compare: Compare, tmp_path: Path) -> None:
+    result = compare("--systems", "model1-mpt,median,path-mpt", "--k", 2, "--json")
+    assert result.code == 0
+    assert result.err.count("not in the table") == 1
+    assert "not in the table: model1-mpt, path-mpt: no pre-trained network" in result.err
+    assert json.loads(result.out)["pretrained"] is None
+    wrong = compare("--systems", "model1-mpt", "--pretrained", tmp_path)
+    assert wrong.code == 1
+    assert "no pre-trained network, expected a folder of `screen train pretrain`" in wrong.err
+
+
+def test_rise_of_a_chord_through_an_atom() -> None:
+    """Energies of LiRuO2 with the middle image on a lithium."""
+    energies = np.array([-649.65, -638.17, np.nan, -638.2, -649.6])
+    assert rise_ev(energies) == pytest.approx(11.48)
+    energies[0] = np.nan
+    assert rise_ev(energies) == pytest.approx(11.43)
+    energies[4] = np.inf
+    with pytest.raises(Unavailable, match="leave it out of the data"):
+        rise_ev(energies)
 
 
 @pytest.mark.slow
@@ -157,6 +208,14 @@ def test_potential_predicts(compare: Compare, bands_file: Path, tmp_path: Path) 
     [row] = json.loads(result.out)["rows"]
     assert row["n"] == 6
     assert 0 < row["mae_ev"] < 1
+    # Other folds of the same bands need no energy again.
+    [kept] = Path("out/.work").glob("chgnet-*-rises.json")
+    rises = json.loads(kept.read_text())
+    assert len(rises) == 6
+    kept.write_text(json.dumps({key: 10 * rise_ev for key, rise_ev in rises.items()}))
+    more = compare(*words, "--repeats", 2, data=few)
+    assert json.loads(more.out)["reused_folds"] == 2
+    assert json.loads(kept.read_text()) == {key: 10 * value for key, value in rises.items()}
 
 
 def test_sigterm_ends_it_in_good_order(bands_file: Path, tmp_path: Path) -> None:
@@ -183,3 +242,24 @@ def test_box_plots_of_unusual_errors(tmp_path: Path) -> None:
     box_plots({"group": errors, "random": {"one": np.array([0.2])}}, tmp_path / "errors.png")
     assert [file.name for file in tmp_path.iterdir()] == ["errors.png"]
     assert (tmp_path / "errors.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_every_kind_of_folds_has_a_title() -> None:
+    assert set(TITLES) == set(FOLD_KINDS)
+
+
+def test_systems_learn_from_one_file_and_are_tested_on_another(
+    compare: Compare, bands_file: Path, tmp_path: Path
+) -> None:
+    entries = json.loads(bands_file.read_text())
+    other = tmp_path / "other.json"
+    other.write_text(json.dumps(entries[:6]))
+    n = len(json.loads(bands_file.read_text())) - 1  # one cannot be read
+    result = compare("--systems", FAST, "--test", other, "--json")
+    assert result.code == 0, result.err
+    document = json.loads(result.out)
+    (fold,) = document["folds"]["test"]
+    assert (fold["train"], fold["test"]) == (n, 6)
+    assert {row["system"] for row in document["rows"]} == set(FAST.split(","))
+    assert all((row["folds"], row["n"]) == ("test", 6) for row in document["rows"])
+    assert compare("--test", other, "--folds", "group").code == 2

@@ -383,11 +383,14 @@ def test_electrodes_bring_voltage_and_capacity(open_source: Opener, server: Serv
             electrode_document(["mp-9", "mp-102"], "V2O5", "CaV2O5", "Ca"),
         ]
     )
-    found = {
-        item.material_id: item.info
+    candidates = {
+        item.material_id: item
         for item in open_source(electrodes=True).candidates(MG)
         if isinstance(item, Candidate)
     }
+    assert candidates["mp-100"].mechanisms == ("vacancy", "dilute")
+    assert candidates["mp-102"].mechanisms == ("vacancy",)
+    found = {material_id: item.info for material_id, item in candidates.items()}
     info = found["mp-100"]
     assert (info["voltage_v"], info["capacity_mah_g"], info["capacity_mah_cm3"]) == (2.5, 200, 800)
     assert (info["charged_id"], info["discharged_id"]) == ("mp-7", "mp-100")
@@ -397,6 +400,7 @@ def test_electrodes_bring_voltage_and_capacity(open_source: Opener, server: Serv
     plain = next(iter(open_source().candidates(MG)))
     assert isinstance(plain, Candidate)
     assert "voltage_v" not in plain.info
+    assert plain.mechanisms == ("vacancy",)
 
 
 def test_a_sample_comes_from_all_over_the_list(open_source: Opener, server: Server) -> None:

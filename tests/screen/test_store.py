@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from jobs.records import Failure, MaterialResult
 from models.predict import Prediction
 from pathways.hops import HopSettings
+from screen.cli import main
 from screen.errors import UserError
 from screen.ranking import rank_material
 from screen.reader import open_reader
@@ -247,3 +248,32 @@ def test_views_show_the_latest_model(store: Store, path: Path) -> None:
         (hop,) = reader.records("from ranked_hops")
     assert (material["em_1d_ev"], material["model_id"]) == (0.4, "m@2")
     assert (hop["em_ev"], hop["model_id"]) == (0.4, "m@2")
+
+
+def test_mechanisms_are_ranked_apart_and_leave_each_other_alone(path: Path) -> None:
+    def write(mechanism: str) -> None:
+        words = ["--chemsys", "Mg-In-O", "--engine", "inline", "--mechanism", mechanism]
+        assert main(["run", *words, "--db", str(path)]) == 0
+
+    def ranked() -> dict[str, float]:
+        with open_reader(path) as reader:
+            rows = reader.records("select mechanism, em_1d_ev from ranked_materials")
+        return {row["mechanism"]: row["em_1d_ev"] for row in rows}
+
+    write("vacancy")
+    alone = ranked()
+    write("dilute")
+    both = ranked()
+    assert set(alone) == {"vacancy"}
+    assert both["vacancy"] == pytest.approx(alone["vacancy"], abs=1e-9)
+    assert abs(both["dilute"] - both["vacancy"]) > 1e-3
+    write("both")
+    assert ranked() == pytest.approx(both, abs=1e-9)
+    with open_reader(path) as reader:
+        (row,) = reader.records(
+            "select count(*) as hops, count(distinct mechanism) as mechanisms, "
+            "count(bond_valence_ev) as known, any_value(charges_source) as charges, "
+            "count(p.nearest) as nearest from hops join predictions p using (hop_id)"
+        )
+    assert row["hops"] == row["known"] == row["nearest"] > 0
+    assert (row["mechanisms"], row["charges"]) == (2, "composition")

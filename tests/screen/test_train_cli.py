@@ -296,6 +296,17 @@ def test_a_published_system_is_trained_and_scored(
     assert json.loads(capsys.readouterr().out)["n"] == 39
 
 
+def test_a_published_system_starts_from_a_pretrained_trunk(
+    capsys: pytest.CaptureFixture[str], mpt: Path, bands: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "model3"
+    words = ["--variant", "model3", "--epochs", "1", "--folds", "2", "-o", folder]
+    assert run(capsys, "finetune", "--from", mpt, "--data", bands, *words)[0] == 0
+    config = json.loads((folder / "config.json").read_text())
+    assert config["network"]["variant"] == "model3"
+    assert config["graph"]["environment_a"] is None
+
+
 def test_an_unknown_system_is_wrong_use(
     capsys: pytest.CaptureFixture[str], bands: Path, tmp_path: Path
 ) -> None:

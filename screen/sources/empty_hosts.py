@@ -1,0 +1,120 @@
+"""Hosts that hold none of the ion: where its sites come from.
+
+From a table of sites, from crystals of the same framework that hold it (``pathways.framework``),
+or, in the workers, from the voids ranked by bond valence (``pathways.voids``).
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from pathways.elements import atomic_number
+from pathways.framework import fill_like
+from pathways.types import Crystal, FloatArray, PathwayError
+from screen.errors import UserError
+from screen.sources.base import RANKED, Query
+
+_COLUMNS = ("material_id", "x", "y", "z")
+
+
+@dataclass(frozen=True, eq=False)
+class _Sites:
+    """What a file says of sites: a place in each host, or crystals to take them from."""
+
+    places: Mapping[str, FloatArray]
+    """(m, 3) fractional places by material."""
+    filled: tuple[tuple[str, Crystal], ...] = ()
+    """Name and crystal."""
+
+
+def open_sites(sites: str, ion: str) -> str:
+    """Check what is asked for, before a run begins.
+
+    Returns:
+        What changes with the file's content; empty for sites that are ranked.
+
+    Raises:
+        UserError: it is neither ``ranked`` nor a file that says where the ion sits.
+    """
+    if sites == RANKED:
+        return ""
+    try:
+        digest = hashlib.sha256(Path(sites).read_bytes()).hexdigest()[:12]
+    except OSError as error:
+        raise UserError(
+            f"--sites {sites}: {error.strerror or error}; expected 'ranked', a CSV of "
+            f"{','.join(_COLUMNS)}, or a file of crystals that hold the ion"
+        ) from None
+    _read(sites, ion, digest)
+    return digest
+
+
+def fill(material_id: str, host: Crystal, query: Query) -> tuple[Crystal, str]:
+    """A host with the ion on the sites that a file gives it, and where these come from.
+
+    Raises:
+        PathwayError: ``no_sites`` where the file says nothing of the host, or what ``fill_like``
+            last said of its crystals.
+    """
+    known = _read(str(query.sites), query.ion, query.sites_digest)
+    name = Path(str(query.sites)).name
+    if material_id in known.places:
+        places = known.places[material_id]
+        number = atomic_number(query.ion)
+        both = Crystal(
+            lattice=host.lattice,
+            numbers=np.concatenate([host.numbers, np.full(len(places), number)]),
+            frac=np.concatenate([host.frac, places]),
+        )
+        return both, name
+    reason = PathwayError("no_sites", f"{name} names no sites of {material_id}")
+    for other, crystal in known.filled:
+        try:
+            return fill_like(host, crystal, query.ion), f"{name}:{other}"
+        except PathwayError as error:
+            reason = error
+    raise reason
+
+
+@lru_cache(maxsize=4)
+def _read(path: str, ion: str, digest: str) -> _Sites:
+    """Kept as long as the digest is the same."""
+    if Path(path).suffix.lower() == ".csv":
+        return _Sites(_read_table(Path(path)))
+    from jobs.records import Candidate
+    from screen.sources.files import Files
+
+    query = Query(patterns=(), ion=ion, max_ehull_ev=None, keep_duplicates=True)
+    found = tuple(
+        (one.material_id, one.crystal)
+        for one in Files([path]).candidates(query)
+        if isinstance(one, Candidate)
+    )
+    if not found:
+        raise UserError(f"--sites {path}: no crystal with {ion} in it; expected at least one")
+    return _Sites({}, found)
+
+
+def _read_table(path: Path) -> dict[str, FloatArray]:
+    places: dict[str, list[list[float]]] = {}
+    with path.open(newline="") as file:
+        rows = csv.DictReader(file)
+        missing = [name for name in _COLUMNS if name not in (rows.fieldnames or ())]
+        if missing:
+            raise UserError(f"--sites {path}: no column {missing[0]}; expected {_COLUMNS}")
+        for number, row in enumerate(rows, start=2):
+            try:
+                place = [float(row[axis]) for axis in "xyz"]
+            except (TypeError, ValueError):
+                place = []
+            if not (place and np.isfinite(place).all()):
+                raise UserError(f"--sites {path}: line {number} holds no three numbers x, y, z")
+            places.setdefault(row["material_id"], []).append(place)
+    return {material_id: np.array(rows) for material_id, rows in places.items()}
