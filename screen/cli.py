@@ -23,8 +23,10 @@ from screen.commands import (
     finetune,
     look,
     models,
+    neb,
     refit,
     run,
+    shortlist,
     sources,
     train,
 )
@@ -40,8 +42,10 @@ __all__ = [
     "look",
     "main",
     "models",
+    "neb",
     "refit",
     "run",
+    "shortlist",
     "sources",
     "train",
 ]

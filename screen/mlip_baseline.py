@@ -2,30 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-import sys
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from models.barrier import TARGET_OFFSET_EV
 from models.calibration import to_ev
 from models.compare import Predicted, Unavailable
-from pathways.convert import structure_from_crystal
 from pathways.types import N_IMAGES, Band, Crystal, FloatArray
 from screen.atomic import replacing
-
-if TYPE_CHECKING:
-    from pymatgen.core.structure import Structure
-
-_BATCH = 8
-_VERSION = "0.3.0"
+from screen.chgnet import VERSION, Chgnet, NotInstalled
 
 
 class ChgnetProfile:
@@ -41,13 +30,12 @@ class ChgnetProfile:
     """
 
     name = "chgnet"
-    settings = f"CHGNet {_VERSION}, five images, line in log(eV + 0.1)"
+    settings = f"CHGNet {VERSION}, five images, line in log(eV + 0.1)"
 
     def __init__(self, device: str, work_dir: Path) -> None:
-        self._device = device
-        self._file = work_dir / f"chgnet-{_VERSION}-rises.json"
+        self._potential = Chgnet(device)
+        self._file = work_dir / f"chgnet-{VERSION}-rises.json"
         self._rise_ev: dict[str, float] | None = None
-        self._model: Any = None
 
     def fit_predict(
         self, train: Sequence[Band], em_ev: FloatArray, test: Sequence[Band]
@@ -73,13 +61,10 @@ class ChgnetProfile:
 
     def _energies_ev(self, band: Band) -> FloatArray:
         """(5,) energies of the host with the ion at each image, eV; NaN where there is none."""
-        if self._model is None:
-            self._model = _load(self._device)
-        with warnings.catch_warnings(), torch.no_grad():
-            warnings.simplefilter("ignore")  # torch, on code that is not ours
-            found = self._model.predict_structure(_images(band), task="e", batch_size=_BATCH)
-        per_atom = np.array([float(one["e"]) for one in found])
-        return per_atom * (len(band.host_numbers) + 1)
+        try:
+            return self._potential.energies_ev(_images(band))
+        except NotInstalled as error:
+            raise Unavailable(str(error)) from None
 
 
 def rise_ev(energies_ev: FloatArray) -> float:
@@ -114,23 +99,9 @@ def _digest(band: Band) -> str:
     return hashlib.sha256(content + str(band.ion_number).encode()).hexdigest()[:16]
 
 
-def _load(device: str) -> Any:
-    try:
-        from chgnet.model import CHGNet
-    except ImportError as error:
-        raise Unavailable(
-            f"chgnet cannot be imported ({error}); pip install 'ionscreen[mlip]' and run again"
-        ) from None
-    # It greets on stdout, which is for results.
-    with contextlib.redirect_stdout(sys.stderr):
-        return CHGNet.load(model_name=_VERSION, use_device=device, verbose=False)
-
-
-def _images(band: Band) -> list[Structure]:
+def _images(band: Band) -> list[Crystal]:
     numbers = np.append(band.ion_number, band.host_numbers)
     return [
-        structure_from_crystal(
-            Crystal(band.lattice, numbers, np.vstack([band.ion_frac[image], band.host_frac]))
-        )
+        Crystal(band.lattice, numbers, np.vstack([band.ion_frac[image], band.host_frac]))
         for image in range(N_IMAGES)
     ]

@@ -53,7 +53,8 @@ class RunOptions:
     sites: str | None = _option(
         None,
         _WHAT,
-        "Sites of the ion in hosts that hold none: 'ranked' (voids by bond valence), a CSV of "
+        "Sites of the ion in hosts that hold none: 'ranked' (voids by bond valence), 'chgnet' "
+        "(those of least energy, slow, extra mlip), a CSV of "
         "material_id,x,y,z (fractional), or a file of crystals of the same framework.",
         "such hosts are left out",
     )

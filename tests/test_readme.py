@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -68,6 +69,22 @@ def test_the_real_thing_runs_on_a_stand_in_of_the_server(tmp_path: Path) -> None
             done = run(line, tmp_path, variables)
             assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
     assert (tmp_path / "mp.duckdb").is_file()
+
+
+def test_a_model_of_your_own_is_trained_scored_and_used(tmp_path: Path, data_dir: Path) -> None:
+    """The block as it stands, but for the download, on few of the bands and for a short while."""
+    (block,) = re.findall(r"```bash\n(screen data fetch em-bands.*?)```", README, flags=re.DOTALL)
+    entries = json.loads((data_dir / "em_bands_train.json").read_text())
+    small = sorted(entries, key=lambda entry: len(entry["atoms"]["elements"]))
+    (tmp_path / "em-bands-train").write_text(json.dumps(small[:40]))
+    (tmp_path / "em-bands-test").write_text(json.dumps(small[40:60]))
+    shorter = block.replace("--epochs 10", "--epochs 1 --folds 2")
+    shorter = shorter.replace('"Mg-*"', '"Mg-*" --limit 4')
+    assert len(shorter.splitlines()) == 5
+    for line in shorter.splitlines()[1:]:
+        done = run(line, tmp_path, {"OMP_NUM_THREADS": "1"})
+        assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
+    assert (tmp_path / "my-networks" / "curve.csv").is_file()
 
 
 def test_every_dependency_has_a_line() -> None:

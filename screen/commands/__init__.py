@@ -17,6 +17,8 @@ _ORDER = (
     "status",
     "top",
     "sql",
+    "shortlist",
+    "neb",
     "evaluate",
     "train",
     "refit",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -27,12 +27,22 @@ def evaluate(
         Path, typer.Option(help="Labelled bands: JSON, HDF5, or a name of `screen data list`.")
     ],
     model: Model = DEFAULT_MODEL,
+    system: Annotated[
+        str | None,
+        typer.Option(help="Instead of a model: a system of `screen train compare`, with --train."),
+    ] = None,
+    train: Annotated[
+        Path | None, typer.Option(help="Labelled bands that the --system learns from.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Score a model on labelled bands: MAE, R2, accuracy and precision at 0.65 eV, coverage.
 
     Corrupt entries are named and left out. Intervals are 95 % bootstrap intervals.
     """
+    if system is not None or train is not None:
+        _evaluate_system(system, train, data, as_json)
+        return
     from models.evaluate import evaluate as score
     from models.evaluate import was_trained_on
     from models.predict import Predictor
@@ -54,6 +64,32 @@ def evaluate(
         print_json(result)
         return
     print(f"{result['model_id']} on {result['n']} bands of {data}")
+    print_scores(result)
+
+
+def _evaluate_system(system: str | None, train: Path | None, data: Path, as_json: bool) -> None:
+    """Let a system learn from one file and score it on the other."""
+    from models.metrics import scores
+    from models.systems import SYSTEMS, SystemOptions, without_bad_graphs
+    from screen.output import print_json
+    from screen.training_inputs import read_bands
+
+    if system is None or train is None:
+        raise UserError("--system and --train go together: what learns, and from what")
+    if system not in SYSTEMS:
+        raise UserError(f"no system {system!r}, expected one of {', '.join(SYSTEMS)}")
+    seen, unseen = (without_bad_graphs(read_bands(file)) for file in (train, data))
+    found = SYSTEMS[system](SystemOptions()).fit_predict(seen.bands, seen.em_ev, unseen.bands)
+    result: dict[str, Any] = {
+        "system": system,
+        "train_sha256": seen.digest,
+        "data_sha256": unseen.digest,
+    }
+    result |= scores(unseen.em_ev, found.em_ev)
+    if as_json:
+        print_json(result)
+        return
+    print(f"{system}, learnt from {len(seen)} bands of {train}, on {len(unseen)} bands of {data}")
     print_scores(result)
 
 

@@ -1,7 +1,8 @@
 """Hosts that hold none of the ion: where its sites come from.
 
 From a table of sites, from crystals of the same framework that hold it (``pathways.framework``),
-or, in the workers, from the voids ranked by bond valence (``pathways.voids``).
+from the voids of least energy by CHGNet, or, in the workers, from the voids ranked by bond valence
+(``pathways.voids``).
 """
 
 from __future__ import annotations
@@ -9,18 +10,29 @@ from __future__ import annotations
 import csv
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pathways.convert import crystal_from_structure, structure_from_crystal
 from pathways.elements import atomic_number
 from pathways.framework import fill_like
-from pathways.types import Crystal, FloatArray, PathwayError
-from screen.errors import UserError
-from screen.sources.base import RANKED, Query
+from pathways.supercell import find_supercell
+from pathways.types import Crystal, FloatArray, IntArray, PathwayError
+from pathways.voids import find_sites
+from screen.errors import FAILED, UserError
+from screen.sources.base import BY_ENERGY, RANKED, Query
 
+if TYPE_CHECKING:
+    from screen.chgnet import Chgnet
+
+_LOOKED_AT = 8
+"""Kinds of voids, best ones by bond valence, whose energies are compared."""
+_WIDTH_A = 6.0
+_MOST_ATOMS = 150
 _COLUMNS = ("material_id", "x", "y", "z")
 
 
@@ -45,24 +57,38 @@ def open_sites(sites: str, ion: str) -> str:
     """
     if sites == RANKED:
         return ""
+    if sites == BY_ENERGY:
+        return _check_chgnet()
     try:
         digest = hashlib.sha256(Path(sites).read_bytes()).hexdigest()[:12]
     except OSError as error:
         raise UserError(
-            f"--sites {sites}: {error.strerror or error}; expected 'ranked', a CSV of "
+            f"--sites {sites}: {error.strerror or error}; expected 'ranked', 'chgnet', a CSV of "
             f"{','.join(_COLUMNS)}, or a file of crystals that hold the ion"
         ) from None
     _read(sites, ion, digest)
     return digest
 
 
+def _check_chgnet() -> str:
+    from screen.chgnet import VERSION, NotInstalled, load
+
+    try:
+        load("cpu")
+    except NotInstalled as error:
+        raise UserError(f"--sites {BY_ENERGY}: {error}", FAILED) from None
+    return VERSION
+
+
 def fill(material_id: str, host: Crystal, query: Query) -> tuple[Crystal, str]:
-    """A host with the ion on the sites that a file gives it, and where these come from.
+    """A host with the ion on the sites that are asked for, and where these come from.
 
     Raises:
-        PathwayError: ``no_sites`` where the file says nothing of the host, or what ``fill_like``
-            last said of its crystals.
+        PathwayError: ``no_sites`` where the file says nothing of the host, what ``fill_like`` last
+            said of its crystals, or what ``find_sites`` says.
     """
+    if query.sites == BY_ENERGY:
+        return _by_energy(host, query), f"voids by CHGNet {query.sites_digest}"
     known = _read(str(query.sites), query.ion, query.sites_digest)
     name = Path(str(query.sites)).name
     if material_id in known.places:
@@ -81,6 +107,38 @@ def fill(material_id: str, host: Crystal, query: Query) -> tuple[Crystal, str]:
         except PathwayError as error:
             reason = error
     raise reason
+
+
+def _by_energy(host: Crystal, query: Query) -> Crystal:
+    """The host with the ion on the voids where one ion alone has the least energy.
+
+    Each of the first voids by bond valence holds the ion in a supercell of the host, nothing
+    relaxed.
+    """
+    voids = find_sites(host, query.ion, _LOOKED_AT)
+    cells = max(1, _MOST_ATOMS // len(voids.host))
+    try:
+        matrix = find_supercell(voids.host.lattice, _WIDTH_A, cells)
+    except PathwayError:  # the widest that is affordable has to do
+        matrix = np.eye(3, dtype=np.int64)
+    single = [_with_one(voids.host, matrix, site.frac, query.ion) for site in voids.sites]
+    energies_ev = np.nan_to_num(_potential().energies_ev(single), nan=np.inf)
+    best = tuple(voids.sites[i] for i in np.argsort(energies_ev, kind="stable"))
+    return replace(voids, sites=best).filled(query.top_sites)
+
+
+def _with_one(host: Crystal, matrix: IntArray, frac: FloatArray, ion: str) -> Crystal:
+    """A supercell of the host with one ion in it."""
+    structure = structure_from_crystal(host).make_supercell(matrix.tolist(), in_place=False)
+    structure.append(ion, frac @ np.linalg.inv(matrix))
+    return crystal_from_structure(structure)
+
+
+@lru_cache(maxsize=1)
+def _potential() -> Chgnet:
+    from screen.chgnet import Chgnet
+
+    return Chgnet()
 
 
 @lru_cache(maxsize=4)

@@ -263,3 +263,16 @@ def test_systems_learn_from_one_file_and_are_tested_on_another(
     assert {row["system"] for row in document["rows"]} == set(FAST.split(","))
     assert all((row["folds"], row["n"]) == ("test", 6) for row in document["rows"])
     assert compare("--test", other, "--folds", "group").code == 2
+
+
+def test_evaluate_scores_a_system_too(
+    bands_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["evaluate", "--train", str(bands_file), "--data", str(bands_file), "--json"]
+    assert main([*words, "--system", "gp-geometry"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["system"] == "gp-geometry"
+    assert result["mae_ev"] >= 0
+    assert main(words) == 2
+    assert "--system and --train go together" in capsys.readouterr().err
+    assert main([*words, "--system", "crystal-ball"]) == 2

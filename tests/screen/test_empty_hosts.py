@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from pathlib import Path
 
@@ -107,7 +108,7 @@ def test_without_sites_such_hosts_are_refused(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("--sites", "no-such.cif"), "expected 'ranked', a CSV"),
+        (("--sites", "no-such.cif"), "expected 'ranked', 'chgnet', a CSV"),
         (("--sites", "ranked", "--top-sites", "0"), "--top-sites is 0"),
         (("--sites", "ranked", "--source", "optimade:cod"), "--sites fills hosts of files"),
     ],
@@ -130,3 +131,22 @@ def test_a_table_with_a_bad_line_is_named(
     table.write_text("material_id,x,y,z\nLiTiS2,0.5,nan,0\n")
     assert run(folder / "empty", tmp_path / "x.duckdb", "--sites", table) != 0
     assert "line 2 holds no three numbers" in capsys.readouterr().err
+
+
+def test_voids_of_least_energy(folder: Path, expected: dict[str, float], tmp_path: Path) -> None:
+    pytest.importorskip("chgnet")
+    db = tmp_path / "chgnet.duckdb"
+    assert run(folder / "empty", db, "--sites", "chgnet") == 0
+    found = barriers(db)
+    assert found["LiFePO4"][0] == pytest.approx(expected["LiFePO4"], abs=0.03)
+    assert {source for _, _, source in found.values()} == {"voids by CHGNet 0.3.0"}
+
+
+def test_chgnet_that_is_not_installed_is_said_before_the_run(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if importlib.util.find_spec("chgnet"):
+        pytest.skip("chgnet is installed here")
+    assert run(folder / "empty", tmp_path / "x.duckdb", "--sites", "chgnet") == 1
+    assert "pip install 'ionscreen[mlip]'" in capsys.readouterr().err
+    assert not (tmp_path / "x.duckdb").exists()
