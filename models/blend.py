@@ -33,6 +33,7 @@ GRAPH = GraphSettings(parts="numbers")
 _ARRAYS = ("numbers", "length_a", "clearance_a", "em_ev")
 _WORDS = ("names", "groups", "xc")
 """Fields of ``Rows``."""
+_LEAST_LIKENESS = 0.4
 _THE_SAME = 1.0 - 1e-6
 """Likeness of a band to itself, written another way."""
 
@@ -99,6 +100,15 @@ def fit_voters(rows: Rows, seed: int = 0) -> Voters:
     return Voters(kernel, fit_trees(rows.numbers, rows.target, TreeSettings(seed=seed)))
 
 
+def with_likeness(rows: FloatArray, likeness: FloatArray) -> FloatArray:
+    """(n, k + 1): what an error depends on, with the likeness to the nearest training entry.
+
+    What is like nothing counts as the least alike of the training set's own bands when they are
+    held out: errors are not known to go on growing, and intervals of 30 eV help nobody.
+    """
+    return np.column_stack([rows, np.maximum(likeness, _LEAST_LIKENESS)])
+
+
 @dataclass(frozen=True, eq=False)
 class Blend:
     """The model that ships: voters, what is known of their errors, and what they learnt from."""
@@ -114,7 +124,7 @@ class Blend:
         numbers = np.stack([_numbers(graph) for graph in graphs])
         mean = self.voters(numbers)
         nearest, likeness = self.voters.kernel.nearest(numbers)
-        rows = np.column_stack([features(graphs, mean), likeness])
+        rows = with_likeness(features(graphs, mean), likeness)
         sigma = self.calibration.sigma(rows, np.zeros(len(graphs)))
         clear = np.array([chord_clear(graph.clearance_a) for graph in graphs])
         return Estimate(mean, sigma, likeness * clear, nearest)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from models.applicability import chord_clear
-from models.blend import GRAPH, Blend, Rows, fit_voters
+from models.blend import GRAPH, Blend, Rows, fit_voters, with_likeness
 from models.calibration import Calibration, calibrate, error_features, to_ev
 from models.card import reliability, versions
 from models.dataset import LabelledBands, check_enough, group_folds, random_folds
@@ -165,7 +165,7 @@ def _features(rows: Rows, held_out: HeldOut) -> FloatArray:
     repeats = len(held_out.mean)
     length_a, clearance_a = (np.tile(x, repeats) for x in (rows.length_a, rows.clearance_a))
     plain = error_features(length_a, clearance_a, held_out.mean.ravel())
-    return np.column_stack([plain, held_out.likeness.ravel()])
+    return with_likeness(plain, held_out.likeness.ravel())
 
 
 def _card(

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from models.blend import Blend, Rows
+from models.blend import Blend, Rows, with_likeness
 from models.blend_training import KINDS, BlendRecipe, predict_held_out, train_blend
 from models.calibration import Calibration, error_features, to_ev
 from models.functionals import count_functionals
@@ -185,7 +185,7 @@ def described(plan: FoldPlan, n: int) -> dict[str, Any]:
 
 def _judge(calibration: Calibration, rows: Rows, mean: FloatArray, likeness: FloatArray) -> Judged:
     plain = error_features(rows.length_a, rows.clearance_a, mean)
-    sigma = calibration.sigma(np.column_stack([plain, likeness]), np.zeros(len(rows)))
+    sigma = calibration.sigma(with_likeness(plain, likeness), np.zeros(len(rows)))
     return Judged(to_ev(mean), *calibration.interval_ev(mean, sigma))
 
 

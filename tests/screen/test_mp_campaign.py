@@ -93,7 +93,7 @@ def assert_same(found: Rows, expected: Rows) -> None:
         for one, other in zip(found[name], wanted, strict=True):
             for column, value in other.items():
                 if isinstance(value, float):
-                    value = pytest.approx(value, abs=1e-5)
+                    value = pytest.approx(value, rel=1e-5, abs=1e-5)
                 assert one[column] == value, (name, column)
 
 
