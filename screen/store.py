@@ -67,6 +67,12 @@ _KEPT = frozenset(
 )
 """Columns of ``materials`` that a run which did not ask for them leaves as they are."""
 
+_BARRIER = (
+    *("hop_id", "method", "source"),
+    *("em_forward_ev", "em_reverse_ev", "functional", "hubbard_u", "converged"),
+)
+"""Columns of ``barriers`` but its time, its key first."""
+
 
 class Store:
     """A database opened by its one writer."""
@@ -193,6 +199,38 @@ class Store:
             finally:
                 for name in new:
                     self._con.unregister(f"new_{name}")
+
+    def write_barriers(self, barriers: Sequence[Mapping[str, Any]]) -> list[str]:
+        """Store barriers that came back, all of them or none; those that are there stay untouched.
+
+        Args:
+            barriers: the columns of the table but its time, one barrier for each key.
+
+        Returns:
+            ``new``, ``changed`` or ``unchanged`` for each.
+
+        Raises:
+            UserError: the database cannot be written.
+        """
+        states, columns = [], ", ".join(_BARRIER)
+        with translated(self.path), transaction(self._con):
+            for barrier in barriers:
+                row = [barrier[name] for name in _BARRIER]
+                there = rows(
+                    self._con,
+                    f"select {columns} from barriers "
+                    "where hop_id = ? and method = ? and source = ?",
+                    row[:3],
+                )
+                state = "new" if not there else "unchanged" if there == [tuple(row)] else "changed"
+                if state != "unchanged":
+                    self._con.execute(
+                        f"insert or replace into barriers ({columns}, imported_at) "
+                        f"values ({', '.join('?' * len(row))}, ?)",
+                        [*row, utc_now()],
+                    )
+                states.append(state)
+        return states
 
     def note_left_out(self, campaign_id: str, counts: Mapping[str, int]) -> None:
         """Note how many materials a server's own filters have left out, by reason."""

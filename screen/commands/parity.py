@@ -1,0 +1,75 @@
+"""``screen parity``: how predictions compare with barriers that came back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from screen.commands import command
+
+if TYPE_CHECKING:
+    from screen.parity import Record
+
+_SCORES = (("mae_ev", "MAE eV"), ("r2", "R2"), ("accuracy", "accuracy"), ("coverage90", "cover"))
+
+
+@command("screen parity --db mg.duckdb -o parity.png")
+def parity(
+    db: Annotated[Path, typer.Option("--db", help="Database.")] = Path("ionscreen.duckdb"),
+    model: Annotated[
+        str | None, typer.Option(help="Model, by name or id. (default: that of the last run)")
+    ] = None,
+    all_: Annotated[
+        bool, typer.Option("--all", help="Barriers that have not converged, or do not say, too.")
+    ] = False,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Figure: .png.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
+) -> None:
+    """Compare predictions with computed barriers, by method, functional and ion.
+
+    Each score has its 95 % bootstrap interval; accuracy is of calling a hop good at 0.65 eV, cover
+    the share of references within the 90 % interval. Bands of a calculator without DFT are
+    compared with DFT's of the same hops, too.
+    """
+    from screen.output import notice, print_json
+    from screen.parity import read_groups
+    from screen.reader import open_reader
+
+    with open_reader(db) as reader:
+        if reader.snapshot_age_s is not None:
+            notice(f"a run is writing {db}: this is as of {reader.snapshot_age_s:.0f} s ago")
+        groups = read_groups(reader, model, all_)
+    found = [group.scores() for group in groups]
+    if output is not None:
+        from screen.parity_figure import draw_parity
+
+        draw_parity(groups, output)
+        notice(f"drawn in {output}")
+    if as_json:
+        print_json(found)
+    else:
+        _show(found)
+
+
+def _show(found: list[Record]) -> None:
+    from screen.output import print_table
+
+    rows: list[list[Any]] = []
+    for one in found:
+        head = [one["predicted_by"], one["method"], one["functional"]]
+        parts = [("all", one)] if len(one["by_ion"]) > 1 else []
+        for ion, scores in [*parts, *one["by_ion"].items()]:
+            rows.append([*head, ion, scores["n"], *(_with_interval(scores, k) for k, _ in _SCORES)])
+    columns = ["predicted by", "against", "functional", "ion", "n", *(name for _, name in _SCORES)]
+    print_table(columns, rows, right=("n",))
+
+
+def _with_interval(scores: Record, name: str) -> str:
+    """``0.210 [0.150, 0.270]``."""
+    value, interval = scores.get(name), scores.get(f"{name}_interval")
+    if value is None:
+        return "–"
+    ends = f" [{interval[0]:.2f}, {interval[1]:.2f}]" if interval else ""
+    return f"{value:.2f}{ends}"

@@ -1,0 +1,1 @@
+"""Finished nudged elastic bands, read back: one module for each format."""

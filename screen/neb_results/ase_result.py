@@ -1,0 +1,65 @@
+"""What ``run_neb.py`` leaves beside its images: ``neb_result.json``."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+from pathways.types import PathwayError
+from screen.neb.run_neb import BAND, CLIMB, RESULT
+from screen.neb_results.results import Barrier, Calculation, barrier_of
+
+
+def read_ase(calculation: Calculation) -> Barrier:
+    """The barrier of a band that ASE relaxed.
+
+    Raises:
+        PathwayError: ``not_run``, ``unfinished``, ``unreadable``, ``other_hop``, or what
+            ``barrier_of`` refuses.
+    """
+    folder = calculation.folder
+    if not (folder / RESULT).exists():
+        if any((folder / name).exists() for name in (BAND, CLIMB, "start.traj", "end.traj")):
+            raise PathwayError("unfinished", f"no {RESULT} yet; give run_neb.py again to go on")
+        raise PathwayError("not_run", f"no {RESULT}; run run_neb.py")
+    result = _result(folder)
+    named = unquote(str(result.get("hop_id") or calculation.hop_id))
+    if named != calculation.hop_id:
+        raise PathwayError(
+            "other_hop", f"{RESULT} is of {named}, meta.json of {calculation.hop_id}; which is it?"
+        )
+    energies_ev = result["energies_ev"]
+    calculation.check_images(len(energies_ev), "images")
+    functional = result.get("functional")
+    return barrier_of(
+        replace(calculation, functional=functional) if functional else calculation,
+        f"ase:{result.get('calculator') or 'unnamed'}",
+        energies_ev,
+        bool(result.get("converged")),
+    )
+
+
+def lone_calculation(folder: Path) -> Calculation:
+    """The calculation of a result without ``meta.json``, which names its hop itself.
+
+    Raises:
+        PathwayError: ``unreadable``, ``no_meta`` where it names none.
+    """
+    named = _result(folder).get("hop_id")
+    if not named:
+        raise PathwayError("no_meta", f"neither meta.json nor a hop_id in {RESULT}; add meta.json")
+    return Calculation(folder, unquote(str(named)), "ase", None, None, None, None)
+
+
+def _result(folder: Path) -> dict[str, Any]:
+    try:
+        result = json.loads((folder / RESULT).read_text("utf-8"))
+        result["energies_ev"] = [float(energy) for energy in result["energies_ev"]]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise PathwayError(
+            "unreadable", f"{RESULT} is not what run_neb.py writes; run it again"
+        ) from None
+    return dict(result)
