@@ -13,15 +13,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from pymatgen.core import Lattice, Structure
 
 from jobs.records import Candidate
 from jobs.session import Resources, ray_session
 from jobs.settings import RunSettings
 from models.graph import BandGraph, GraphSettings
 from models.predict import Prediction
-from pathways.convert import crystal_from_structure
 from pathways.types import Crystal
+from tests.small_crystals import crystal_of
 
 
 @dataclass
@@ -66,48 +65,12 @@ class ExplodingCrystal(Crystal):
         return os._exit, (1,)
 
 
-def _structures() -> dict[str, Structure]:
-    cubic = Lattice.cubic
-    return {
-        "LiCoO2": Structure.from_spacegroup(
-            "R-3m",
-            Lattice.hexagonal(2.816, 14.054),
-            ["Li", "Co", "O"],
-            [[0, 0, 0.5], [0, 0, 0], [0, 0, 0.2395]],
-        ),
-        "MgAl2O4": Structure.from_spacegroup(
-            "Fd-3m:2",
-            cubic(8.08),
-            ["Mg", "Al", "O"],
-            [[0.125] * 3, [0.5] * 3, [0.2624] * 3],
-        ),
-        "LiFePO4": Structure.from_spacegroup(
-            "Pnma",
-            Lattice.orthorhombic(10.332, 6.010, 4.692),
-            ["Li", "Fe", "P", "O", "O", "O"],
-            [
-                [0, 0, 0],
-                [0.2822, 0.25, 0.9747],
-                [0.0949, 0.25, 0.4182],
-                [0.0968, 0.25, 0.7428],
-                [0.4571, 0.25, 0.2060],
-                [0.1656, 0.0465, 0.2848],
-            ],
-        ),
-        "MgO": Structure.from_spacegroup("Fm-3m", cubic(4.212), ["Mg", "O"], [[0] * 3, [0.5] * 3]),
-        "NaCl": Structure.from_spacegroup("Fm-3m", cubic(5.64), ["Na", "Cl"], [[0] * 3, [0.5] * 3]),
-        "CaF2": Structure.from_spacegroup(
-            "Fm-3m", cubic(5.463), ["Ca", "F"], [[0] * 3, [0.25] * 3]
-        ),
-    }
-
-
 @pytest.fixture(scope="session")
 def candidates() -> list[Candidate]:
     """Six real hosts: layered, spinel, olivine, rocksalts, fluorite."""
     return [
-        Candidate(name, name[:2], crystal_from_structure(structure), {"formula": name})
-        for name, structure in _structures().items()
+        Candidate(name, name[:2], crystal_of(name), {"formula": name})
+        for name in ("LiCoO2", "MgAl2O4", "LiFePO4", "MgO", "NaCl", "CaF2")
     ]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import os
 from collections.abc import Iterator, Sequence
@@ -11,17 +10,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from pymatgen.core import Lattice, Structure
 
 from jobs.records import Candidate, Failure, MaterialResult, ScoredHop
 from models.predict import Prediction
-from pathways.convert import crystal_from_structure
 from pathways.hops import HopSettings, enumerate_hops
 from pathways.types import Crystal
 from screen.reader import open_reader
 from screen.schema import TABLES
 from screen.sources.structure_json import structure_json
 from screen.store import Store
+from tests.small_crystals import FACTS, crystal_of
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -63,43 +61,6 @@ def save_tiny_model(folder: Path, seed: int = 0) -> Path:
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model's folder."""
     return save_tiny_model(tmp_path_factory.mktemp("models") / "tiny")
-
-
-FACTS: dict[str, tuple[str, Lattice, list[str], list[list[float]]]] = {
-    "LiCoO2": (
-        "R-3m",
-        Lattice.hexagonal(2.816, 14.054),
-        ["Li", "Co", "O"],
-        [[0, 0, 0.5], [0, 0, 0], [0, 0, 0.2395]],
-    ),
-    "MgAl2O4": (
-        "Fd-3m:2",
-        Lattice.cubic(8.08),
-        ["Mg", "Al", "O"],
-        [[0.125] * 3, [0.5] * 3, [0.2624] * 3],
-    ),
-    "LiFePO4": (
-        "Pnma",
-        Lattice.orthorhombic(10.332, 6.010, 4.692),
-        ["Li", "Fe", "P", "O", "O", "O"],
-        [
-            [0, 0, 0],
-            [0.2822, 0.25, 0.9747],
-            [0.0949, 0.25, 0.4182],
-            [0.0968, 0.25, 0.7428],
-            [0.4571, 0.25, 0.2060],
-            [0.1656, 0.0465, 0.2848],
-        ],
-    ),
-    "MgO": ("Fm-3m", Lattice.cubic(4.212), ["Mg", "O"], [[0.0] * 3, [0.5] * 3]),
-}
-"""Layered, spinel, olivine, rocksalt."""
-
-
-@functools.cache
-def crystal_of(name: str) -> Crystal:
-    """One of ``FACTS`` as a crystal."""
-    return crystal_from_structure(Structure.from_spacegroup(*FACTS[name]))
 
 
 def prediction(em_ev: float, width_ev: float = 0.2) -> Prediction:

@@ -24,7 +24,7 @@ from screen.acquisition import (
     uncertainty,
 )
 from screen.pareto import pareto_front
-from tests.screen.conftest import crystal_of
+from tests.small_crystals import crystal_of
 
 LEVELS = ndtri((np.arange(400_000) + 0.5) / 400_000)
 

@@ -15,7 +15,7 @@ from screen.errors import UserError
 from screen.sources.base import Query
 from screen.sources.filters import can_be_neutral, is_radioactive, reject
 from screen.sources.selection import admit, examine
-from tests.screen.conftest import crystal_of
+from tests.small_crystals import crystal_of
 
 MG = Query((parse("Mg-*"),), "Mg")
 SPINEL = {"Mg": 2, "Al": 4, "O": 8}

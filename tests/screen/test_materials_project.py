@@ -20,7 +20,7 @@ from screen.sources.cache import Policy
 from screen.sources.http import Patience, ServerError
 from screen.sources.materials_project import MaterialsProject, MaterialsProjectOptions
 from screen.sources.mp_client import find_endpoint
-from tests.screen.conftest import crystal_of
+from tests.small_crystals import crystal_of
 from tests.standins.documents import electrode_document, summary_document
 from tests.standins.faults import (
     BAD_GATEWAY,

@@ -20,7 +20,7 @@ from screen.sources.cache import Policy
 from screen.sources.http import Patience, ServerError
 from screen.sources.optimade import Optimade
 from screen.sources.optimade_providers import PROVIDERS, Provider, Quantity
-from tests.screen.conftest import crystal_of
+from tests.small_crystals import crystal_of
 from tests.standins.faults import (
     BAD_GATEWAY,
     WEB_PAGE,

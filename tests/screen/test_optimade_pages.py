@@ -14,7 +14,7 @@ from screen.chemsys import parse
 from screen.sources.base import Query
 from screen.sources.optimade_pages import Parser, crystal_from_attributes
 from screen.sources.optimade_providers import PROVIDERS, Provider, find_provider
-from tests.screen.conftest import crystal_of
+from tests.small_crystals import crystal_of
 from tests.standins.optimade import species, structure_entry
 
 MG = Query((), "Mg")

@@ -18,7 +18,7 @@ from screen.sources.base import Query
 from screen.sources.cache import Policy
 from screen.sources.optimade import Optimade
 from screen.sources.optimade_providers import PROVIDERS, Provider, Quantity
-from tests.screen.conftest import crystal_of
+from tests.small_crystals import crystal_of
 from tests.standins.optimade import Entry, OptimadeServer, species, structure_entry
 
 pytest.importorskip("optimade.server")

@@ -9,10 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from pymatgen.core import Lattice, Structure
 
 from pathways.band import build_band
-from pathways.convert import crystal_from_structure
 from pathways.elements import SYMBOLS
 from pathways.hops import enumerate_hops
 from pathways.types import Crystal, Hop
@@ -20,48 +18,16 @@ from screen.neb.images import NebImages, build_images
 from screen.neb.inputs import read_hop
 from screen.neb.settings import NebSettings
 from screen.shortlist_files import frames
+from tests.small_crystals import crystal_of
 
-FACTS: dict[str, tuple[str, Lattice, list[str], list[list[float]]]] = {
-    "LiCoO2": (
-        "R-3m",
-        Lattice.hexagonal(2.816, 14.054),
-        ["Li", "Co", "O"],
-        [[0, 0, 0.5], [0, 0, 0], [0, 0, 0.2605]],
-    ),
-    "LiTiS2": (
-        "P-3m1",
-        Lattice.hexagonal(3.455, 6.195),
-        ["Li", "Ti", "S"],
-        [[0, 0, 0.5], [0, 0, 0], [1 / 3, 2 / 3, 0.2355]],
-    ),
-    "MgMn2O4": (
-        "Fd-3m",
-        Lattice.cubic(8.45),
-        ["Mg", "Mn", "O"],
-        [[0, 0, 0], [0.625] * 3, [0.3875] * 3],
-    ),
-    "LiFePO4": (
-        "Pnma",
-        Lattice.orthorhombic(10.332, 6.010, 4.692),
-        ["Li", "Fe", "P", "O", "O", "O"],
-        [
-            [0, 0, 0],
-            [0.2822, 0.25, 0.9747],
-            [0.0949, 0.25, 0.4182],
-            [0.0968, 0.25, 0.7428],
-            [0.4571, 0.25, 0.2060],
-            [0.1656, 0.0465, 0.2848],
-        ],
-    ),
-}
+HOSTS = ("LiCoO2", "LiTiS2", "MgMn2O4", "LiFePO4")
 """A layered oxide and sulfide, a spinel, an olivine."""
 
 
 @functools.cache
 def shortest_hop(name: str) -> tuple[Crystal, Hop]:
-    """Of one of ``FACTS``, for the element that its name begins with."""
-    crystal = crystal_from_structure(Structure.from_spacegroup(*FACTS[name]))
-    network = enumerate_hops(crystal, name[:2])
+    """Of one of ``HOSTS``, for the element that its name begins with."""
+    network = enumerate_hops(crystal_of(name), name[:2])
     return network.crystal, network.hops[0]
 
 
@@ -98,7 +64,7 @@ AddHop = Callable[..., Path]
 
 @pytest.fixture
 def add_hop(tmp_path: Path) -> AddHop:
-    """Adds the shortest hop of one of ``FACTS`` to a shortlist and returns its folder."""
+    """Adds the shortest hop of one of ``HOSTS`` to a shortlist and returns its folder."""
 
     def add(name: str, mechanism: str = "vacancy") -> Path:
         crystal, hop = shortest_hop(name)

@@ -14,7 +14,8 @@ from ase.io import read
 from pymatgen.core import Lattice
 
 from screen.cli import main
-from tests.screen.neb.conftest import FACTS, AddHop, images_of, shortest_hop, write_band
+from tests.screen.neb.conftest import AddHop, images_of, shortest_hop, write_band
+from tests.small_crystals import FACTS
 
 BOHR_A = 0.529177210903
 PSEUDOS = Path("/usr/share/espresso/pseudo")
