@@ -26,6 +26,8 @@ class Candidate:
     """Columns of ``materials`` that only the source knows; carried along, never read by jobs."""
     mechanisms: tuple[str, ...] = ("vacancy",)
     """By which its hops are predicted where the run leaves it to the candidate."""
+    was_empty: bool = False
+    """It held none of the ion before sites were found: what is asked is how one ion moves."""
     void_orbits: int = 0
     """Of a crystal without the ion: how many kinds of voids to put it in, best ones first."""
 

@@ -77,8 +77,8 @@ class RunSettings:
 
     def mechanisms(self, candidate: Candidate) -> tuple[str, ...]:
         """The mechanisms by which a candidate's hops are predicted."""
-        if candidate.mechanisms == ("dilute",):  # it was empty: its sites are no vacancies
-            return candidate.mechanisms
+        if candidate.was_empty:
+            return ("dilute",)
         match self.mechanism:
             case "auto":
                 return candidate.mechanisms

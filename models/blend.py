@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -33,7 +33,6 @@ GRAPH = GraphSettings(parts="numbers")
 _ARRAYS = ("numbers", "length_a", "clearance_a", "em_ev")
 _WORDS = ("names", "groups", "xc")
 """Fields of ``Rows``."""
-_LEAST_LIKENESS = 0.4
 _THE_SAME = 1.0 - 1e-6
 """Likeness of a band to itself, written another way."""
 
@@ -80,6 +79,17 @@ class Rows:
         return Rows(**both)
 
 
+class Told(NamedTuple):
+    """What voters say of some bands."""
+
+    mean: FloatArray
+    """(m,), log(Em / eV + 0.1)."""
+    nearest: list[str]
+    """(m,), the training entry most alike."""
+    likeness: FloatArray
+    """(m,), to that entry, 0 to 1."""
+
+
 @dataclass(frozen=True, eq=False)
 class Voters:
     """The fitted pair."""
@@ -87,26 +97,16 @@ class Voters:
     kernel: KernelModel
     trees: TreeModel
 
-    def __call__(self, numbers: FloatArray) -> FloatArray:
-        """(m,) log(Em / eV + 0.1) of (m, ``numbers.SIZE``) numbers."""
-        mean, _ = self.kernel(numbers)
-        blended: FloatArray = (mean + self.trees(numbers)) / 2
-        return blended
+    def __call__(self, numbers: FloatArray) -> Told:
+        """What they say of (m, ``numbers.SIZE``) numbers."""
+        mean, nearest, likeness = self.kernel.mean_and_nearest(numbers)
+        return Told((mean + self.trees(numbers)) / 2, nearest, likeness)
 
 
 def fit_voters(rows: Rows, seed: int = 0) -> Voters:
     """Fit both on all rows; every scale is fitted here."""
     kernel = fit_kernel(rows.numbers, rows.target, number_groups(), rows.names)
     return Voters(kernel, fit_trees(rows.numbers, rows.target, TreeSettings(seed=seed)))
-
-
-def with_likeness(rows: FloatArray, likeness: FloatArray) -> FloatArray:
-    """(n, k + 1): what an error depends on, with the likeness to the nearest training entry.
-
-    What is like nothing counts as the least alike of the training set's own bands when they are
-    held out: errors are not known to go on growing, and intervals of 30 eV help nobody.
-    """
-    return np.column_stack([rows, np.maximum(likeness, _LEAST_LIKENESS)])
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,17 +117,26 @@ class Blend:
     graph: GraphSettings
     voters: Voters
     calibration: Calibration
+    least_likeness: float
+    """Of the training bands when they were held out, to what was left."""
     rows: Rows
 
     def estimate(self, graphs: Sequence[BandGraph]) -> Estimate:
         """See ``models.estimate.BarrierModel``."""
         numbers = np.stack([_numbers(graph) for graph in graphs])
-        mean = self.voters(numbers)
-        nearest, likeness = self.voters.kernel.nearest(numbers)
-        rows = with_likeness(features(graphs, mean), likeness)
-        sigma = self.calibration.sigma(rows, np.zeros(len(graphs)))
+        told = self.voters(numbers)
+        sigma = self.sigma(features(graphs, told.mean), told.likeness)
         clear = np.array([chord_clear(graph.clearance_a) for graph in graphs])
-        return Estimate(mean, sigma, likeness * clear, nearest)
+        return Estimate(told.mean, sigma, told.likeness * clear, told.nearest)
+
+    def sigma(self, rows: FloatArray, likeness: FloatArray) -> FloatArray:
+        """(n,) expected error by what it depends on (n, 4) and the likeness.
+
+        What is like nothing counts as the least alike of the training bands: errors are not known
+        to go on growing, and intervals of 30 eV help nobody.
+        """
+        bounded = np.maximum(likeness, self.least_likeness)
+        return self.calibration.sigma(np.column_stack([rows, bounded]))
 
     def known(self, graphs: Sequence[BandGraph]) -> int:
         """How many of the bands are training entries, whatever their labels and names."""
@@ -136,7 +145,8 @@ class Blend:
 
     def config(self) -> dict[str, Any]:
         """See ``models.estimate.BarrierModel``."""
-        return {key: list(getattr(self.rows, key)) for key in _WORDS}
+        words = {key: list(getattr(self.rows, key)) for key in _WORDS}
+        return {"least_likeness": self.least_likeness, **words}
 
     def weights(self) -> dict[str, Tensor]:
         """See ``models.estimate.BarrierModel``."""
@@ -173,7 +183,7 @@ class Blend:
         voters = Voters(
             KernelModel.from_arrays(parts["kernel"]), TreeModel.from_arrays(parts["trees"])
         )
-        return cls(name, graph, voters, calibration, rows)
+        return cls(name, graph, voters, calibration, float(config["least_likeness"]), rows)
 
 
 def _numbers(graph: BandGraph) -> FloatArray:

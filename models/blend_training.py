@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 
 from models.applicability import chord_clear
-from models.blend import GRAPH, Blend, Rows, fit_voters, with_likeness
+from models.blend import GRAPH, Blend, Rows, fit_voters
 from models.calibration import Calibration, calibrate, error_features, to_ev
 from models.card import reliability, versions
-from models.dataset import LabelledBands, check_enough, group_folds, random_folds
+from models.dataset import LabelledBands, check_enough, folds_by
 from models.graph import build_graph
 from models.metrics import EXTREME_EV, GOOD_EV, scores
 from models.trees import TreeSettings
@@ -50,10 +50,7 @@ class BlendRecipe:
 
     def draw(self, rows: Rows, kind: str, repeat: int) -> IntArray:
         """(n,) fold of each row."""
-        seed = self.seed + repeat
-        if kind == "group":
-            return group_folds(rows.groups, self.folds, seed)
-        return random_folds(len(rows), self.folds, seed)
+        return folds_by(kind, rows.groups, self.folds, self.seed + repeat)
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,9 +120,9 @@ def train_blend(
         held_out[kind] = predict_held_out(rows, recipe, kind, report)
     features = _features(rows, held_out["group"])
     error = np.tile(rows.target, recipe.repeats) - held_out["group"].mean.ravel()
-    calibration = calibrate(features, error, np.zeros(len(error)))
+    least_likeness = float(held_out["group"].likeness.min())
     voters = fit_voters(rows, recipe.seed)
-    model = Blend(name, GRAPH, voters, calibration, rows)
+    model = Blend(name, GRAPH, voters, calibrate(features, error), least_likeness, rows)
     return model, _card(rows, recipe, data, held_out)
 
 
@@ -153,19 +150,18 @@ def predict_held_out(
             seen, out = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
             training = rows.take(seen.tolist())
             voters = fit_voters(training if beside is None else beside + training, recipe.seed)
-            mean[repeat, out] = voters(rows.numbers[out])
-            likeness[repeat, out] = voters.kernel.nearest(rows.numbers[out])[1]
+            mean[repeat, out], _, likeness[repeat, out] = voters(rows.numbers[out])
             if on_fold is not None:
                 on_fold(repeat * recipe.folds + fold + 1)
     return HeldOut(mean, likeness)
 
 
-def _features(rows: Rows, held_out: HeldOut) -> FloatArray:
-    """(repeats x n, 5): what the errors of all repeats depend on."""
+def _features(rows: Rows, held_out: HeldOut, least_likeness: float = 0.0) -> FloatArray:
+    """(repeats x n, 5): what the errors of all repeats depend on, as ``Blend.sigma`` has it."""
     repeats = len(held_out.mean)
     length_a, clearance_a = (np.tile(x, repeats) for x in (rows.length_a, rows.clearance_a))
     plain = error_features(length_a, clearance_a, held_out.mean.ravel())
-    return with_likeness(plain, held_out.likeness.ravel())
+    return np.column_stack([plain, np.maximum(held_out.likeness.ravel(), least_likeness)])
 
 
 def _card(
@@ -185,8 +181,9 @@ def _card(
         "versions": versions(),
     }
     calibrations = _cross_fitted(rows, held_out["group"], folds)
+    least = float(held_out["group"].likeness.min())
     for kind, found in held_out.items():
-        predicted = _predict(_features(rows, found), found.mean.ravel(), calibrations, folds)
+        predicted = _predict(_features(rows, found, least), found.mean.ravel(), calibrations, folds)
         mean_ev, low_ev, high_ev = to_ev(found.mean.ravel()), *predicted[:2]
         card[f"{kind}_folds"] = scores(em_ev, mean_ev, low_ev, high_ev, band)
         card[f"{kind}_folds_without_two_extremes"] = scores(
@@ -208,7 +205,7 @@ def _cross_fitted(rows: Rows, held_out: HeldOut, folds: IntArray) -> list[Calibr
     features, mean = _features(rows, held_out), held_out.mean.ravel()
     error = np.tile(rows.target, len(held_out.mean)) - mean
     return [
-        calibrate(features[folds != fold], error[folds != fold], np.zeros((folds != fold).sum()))
+        calibrate(features[folds != fold], error[folds != fold])
         for fold in range(int(folds.max()) + 1)
     ]
 
@@ -220,7 +217,7 @@ def _predict(
     low_ev, high_ev, p_good = np.empty_like(mean), np.empty_like(mean), np.empty_like(mean)
     for fold, calibration in enumerate(calibrations):
         out = folds == fold
-        sigma = calibration.sigma(features[out], np.zeros(int(out.sum())))
+        sigma = calibration.sigma(features[out])
         low_ev[out], high_ev[out] = calibration.interval_ev(mean[out], sigma)
         p_good[out] = calibration.p_good(mean[out], sigma)
     return low_ev, high_ev, p_good

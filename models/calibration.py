@@ -31,8 +31,8 @@ class Calibration:
     quantiles: tuple[float, ...]
     """Quantiles 0..1, evenly spaced, of the held-out residuals divided by their sigma."""
 
-    def sigma(self, features: FloatArray, spread: FloatArray) -> FloatArray:
-        """(n,) spread of u: the expected error of such bands and the members' disagreement."""
+    def sigma(self, features: FloatArray, spread: FloatArray | float = 0.0) -> FloatArray:
+        """(n,) spread of u: the expected error of such bands and, of members, the disagreement."""
         expected: FloatArray = np.exp(features @ np.array(self.scale))
         return np.hypot(expected, spread)
 
@@ -82,13 +82,15 @@ def error_features(length_a: FloatArray, clearance_a: FloatArray, mean: FloatArr
     return np.stack([np.ones(len(mean)), mean, np.clip(length_a, 1, 9) / 4, room], axis=1)
 
 
-def calibrate(feature_rows: FloatArray, residual: FloatArray, spread: FloatArray) -> Calibration:
+def calibrate(
+    feature_rows: FloatArray, residual: FloatArray, spread: FloatArray | float = 0.0
+) -> Calibration:
     """Fit the scale by least squares on log |residual|, then take the scaled residuals as they are.
 
     Args:
         feature_rows: (n, k), such as ``features`` gives.
         residual: (n,) reference u minus held-out prediction.
-        spread: (n,) disagreement of networks that had not seen the band.
+        spread: (n,) disagreement of networks that had not seen the band; 0 for other models.
     """
     log_error = np.log(np.maximum(np.abs(residual), _FLOOR))
     coefficients, *_ = np.linalg.lstsq(feature_rows, log_error, rcond=None)

@@ -237,6 +237,18 @@ def check_enough(source: str, groups: Sequence[str], folds: int) -> None:
         )
 
 
+def folds_by(kind: str, groups: Sequence[str], k: int, seed: int) -> IntArray:
+    """(n,) fold of each entry: ``group_folds`` of the groups, or ``random_folds``.
+
+    Args:
+        kind: ``group`` or ``random``.
+        groups: host of each entry.
+        k: folds.
+        seed: of the draw.
+    """
+    return group_folds(groups, k, seed) if kind == "group" else random_folds(len(groups), k, seed)
+
+
 def random_folds(n: int, k: int, seed: int) -> IntArray:
     """(n,) fold of each entry, sizes as equal as can be."""
     folds = np.arange(n) % k

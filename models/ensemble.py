@@ -27,7 +27,7 @@ from models.barrier import BarrierConfig, BarrierNetwork, to_target
 from models.calibration import calibrate, features
 from models.card import model_card
 from models.curves import Curves, from_array, seconds_per_epoch, to_tensor
-from models.dataset import LabelledBands, group_folds, random_folds
+from models.dataset import LabelledBands, folds_by
 from models.graph import BandGraph, GraphSettings, build_graph
 from models.loop import EpochReport
 from models.networks import Ensemble
@@ -85,9 +85,7 @@ def member_names(recipe: Recipe) -> list[str]:
 
 
 def _folds(data: LabelledBands, recipe: Recipe, kind: str, repeat: int) -> IntArray:
-    if kind == "group":
-        return group_folds(data.groups, recipe.folds, seed=repeat)
-    return random_folds(len(data), recipe.folds, seed=repeat)
+    return folds_by(kind, data.groups, recipe.folds, seed=repeat)
 
 
 def train_ensemble(

@@ -71,19 +71,24 @@ class KernelModel:
         variance = np.maximum(self.amplitude - explained, 0.0) + self.noise
         return self.offset + cross @ self.dual, np.sqrt(variance)
 
-    def nearest(self, rows: FloatArray) -> tuple[list[str], FloatArray]:
-        """The most similar training entry of each row.
+    def mean_and_nearest(self, rows: FloatArray) -> tuple[FloatArray, list[str], FloatArray]:
+        """The mean alone, and the most similar training entry of each row, from one comparison.
 
         Args:
             rows: (m, d), descriptors as they come.
 
         Returns:
-            Its name, and the (m,) prior correlation with it: 1 for the entry itself, towards 0 for
-            what is like nothing in the training set.
+            The (m,) mean; the entries' names; and the (m,) prior correlation with them: 1 for the
+            entry itself, towards 0 for what is like nothing in the training set.
         """
         similarity = self._similarity(rows)
         best = similarity.argmax(axis=1)
-        return [self.names[i] for i in best], similarity[np.arange(len(best)), best]
+        mean = self.offset + self.amplitude * similarity @ self.dual
+        return mean, [self.names[i] for i in best], similarity[np.arange(len(best)), best]
+
+    def nearest(self, rows: FloatArray) -> tuple[list[str], FloatArray]:
+        """Names and likeness of ``mean_and_nearest``."""
+        return self.mean_and_nearest(rows)[1:]
 
     def left_out(self, groups: Sequence[str] | IntArray) -> FloatArray:
         """(n,) prediction of every training row without its whole group, hyperparameters kept.

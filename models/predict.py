@@ -39,7 +39,8 @@ class Predictor:
     def __init__(self, model: BarrierModel, model_id: str) -> None:
         self.model = model
         self.model_id = model_id
-        route_matmuls()
+        if model.graph.parts != "numbers":  # others multiply nothing in single precision
+            route_matmuls()
 
     @classmethod
     def load(cls, name_or_path: str | Path = DEFAULT_MODEL, device: str = "cpu") -> Predictor:

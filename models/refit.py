@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from models.blend import Blend, Rows, with_likeness
+from models.blend import Blend, Rows
 from models.blend_training import KINDS, BlendRecipe, predict_held_out, train_blend
-from models.calibration import Calibration, error_features, to_ev
+from models.calibration import error_features, to_ev
 from models.functionals import count_functionals
 from models.refit_comparison import Judged, compare
 from models.twins import known_already, sort_twins
@@ -171,9 +171,9 @@ def _compare(
     new = joined.new.take(np.flatnonzero(~joined.seen).tolist())
     recipe = BlendRecipe(plan.folds, 1, seed)
     held_out = predict_held_out(new, recipe, plan.kind, on_fold, beside=model.rows)
-    _, likeness = model.voters.kernel.nearest(new.numbers)
-    old = _judge(model.calibration, new, model.voters(new.numbers), likeness)
-    after = _judge(model.calibration, new, held_out.mean[0], held_out.likeness[0])
+    told = model.voters(new.numbers)
+    old = _judge(model, new, told.mean, told.likeness)
+    after = _judge(model, new, held_out.mean[0], held_out.likeness[0])
     how = _HOW_COMPARED.format(folds=plan.folds, kind=plan.kind, difference=DIFFERENCE)
     return {"how": how, **described(plan, len(new)), **compare(new.em_ev, old, after, new.groups)}
 
@@ -183,10 +183,10 @@ def described(plan: FoldPlan, n: int) -> dict[str, Any]:
     return {"kind": plan.kind, "folds": plan.folds, "hosts": plan.hosts, "bands": n}
 
 
-def _judge(calibration: Calibration, rows: Rows, mean: FloatArray, likeness: FloatArray) -> Judged:
-    plain = error_features(rows.length_a, rows.clearance_a, mean)
-    sigma = calibration.sigma(with_likeness(plain, likeness), np.zeros(len(rows)))
-    return Judged(to_ev(mean), *calibration.interval_ev(mean, sigma))
+def _judge(model: Blend, rows: Rows, mean: FloatArray, likeness: FloatArray) -> Judged:
+    """Predictions with the intervals of the old model's calibration."""
+    sigma = model.sigma(error_features(rows.length_a, rows.clearance_a, mean), likeness)
+    return Judged(to_ev(mean), *model.calibration.interval_ev(mean, sigma))
 
 
 def lineage(

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.dataset import DatasetError, LabelledBands, group_folds, random_folds
+from models.dataset import DatasetError, LabelledBands, folds_by
 from models.scenarios import (
     Fold,
     anion_class,
@@ -136,8 +136,7 @@ def draw_folds(
 
 def _draw(kind: str, data: LabelledBands, origins: Origins | None, k: int, seed: int) -> list[Fold]:
     if kind in ("random", "group"):
-        is_random = kind == "random"
-        folds = random_folds(len(data), k, seed) if is_random else group_folds(data.groups, k, seed)
+        folds = folds_by(kind, data.groups, k, seed)
         parts = [(np.flatnonzero(folds != i), np.flatnonzero(folds == i)) for i in range(k)]
         return [Fold(f"{kind}-{i}", *both) for i, both in enumerate(parts) if all(map(len, both))]
     if kind == "scenario-c-element":

@@ -53,10 +53,6 @@ class SymmetrisedCrystal:
         """Fractional coordinates (..., 3) of the input in the primitive cell, not wrapped."""
         return np.asarray(frac @ self.given_cell + self.given_origin)
 
-    def to_given(self, frac: FloatArray) -> FloatArray:
-        """Fractional coordinates (..., 3) of the primitive cell in the input's."""
-        return np.asarray((frac - self.given_origin) @ np.linalg.inv(self.given_cell))
-
 
 def symmetrise(crystal: Crystal, symprec_a: tuple[float, ...] = SYMPREC_A) -> SymmetrisedCrystal:
     """The crystal's primitive, idealised cell and its symmetry operations.

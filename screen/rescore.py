@@ -30,6 +30,7 @@ from screen.campaign import Ticker
 from screen.database import connect, migrate, transaction, translated, utc_now
 from screen.errors import UserError
 from screen.interrupts import Interrupts
+from screen.model_names import model_id_of
 from screen.reader import Reader
 from screen.rescored_material import StoredMaterial, rescore_material
 from screen.rows import Stamp, tables
@@ -168,7 +169,7 @@ def rescore(
         models.checkpoint.ModelError: the model is corrupt.
     """
     began = time.monotonic()
-    model_id = _model_id(model)
+    model_id = model_id_of(model)
     device = inline_device(RunSettings(model=model, engine="inline", num_gpus=num_gpus))
     with _opened(db) as (con, store), Interrupts() as interrupts:
         writer = _Rescorer(con, store, interrupts, ticker or Ticker())
@@ -210,17 +211,6 @@ def _opened(db: Path) -> Iterator[tuple[DuckDBPyConnection, Store]]:
             migrate(con, db)
         store.snapshots.remove()  # of a writer that was killed
         yield con, store
-
-
-def _model_id(model: str) -> str:
-    from models.checkpoint import ModelError, check, find_model, model_id
-
-    try:
-        folder = find_model(model)
-    except ModelError as error:
-        raise UserError(str(error)) from error
-    check(folder)
-    return model_id(folder)
 
 
 def _ions(reader: Reader, ion: str | None) -> list[str]:

@@ -11,6 +11,7 @@ from models import DEFAULT_MODEL
 from screen.commands import app, command
 from screen.commands.imports import EXAMPLE, import_checkpoint
 from screen.errors import UserError
+from screen.model_names import folder_of
 from screen.scores import print_parts, print_scores, require_file
 
 models_app = typer.Typer(no_args_is_help=True, help="The models that can predict.")
@@ -49,7 +50,7 @@ def evaluate(
     from screen.datasets import find_data
     from screen.output import notice, print_json
 
-    folder = _folder(model)
+    folder = folder_of(model)
     data = find_data(data)
     require_file(data)
     result = score(Predictor.load(folder), data)
@@ -118,7 +119,7 @@ def show(
     from models.refit_comparison import comparison_line
     from screen.output import print_json
 
-    folder = _folder(model)
+    folder = folder_of(model)
     card = read_card(folder)
     if as_json:
         print_json({"model_id": model_id(folder), **card})
@@ -142,13 +143,3 @@ def show(
                 print_parts(what, card.get(f"{key}_by_{what}"))
     if "note" in card:
         print(f"note    {card['note']}")
-
-
-def _folder(model: str) -> Path:
-    """A model's folder; one that is not there is wrong use, one that is corrupt is not."""
-    from models.checkpoint import ModelError, find_model
-
-    try:
-        return find_model(model)
-    except ModelError as error:
-        raise UserError(str(error)) from None

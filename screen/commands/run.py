@@ -82,12 +82,13 @@ def _estimate(source: Source, query: Query, options: RunOptions, as_json: bool) 
 
 def _screen(options: RunOptions, query: Query, source: Source, fresh: bool, as_json: bool) -> None:
     from screen.campaign import Campaign, run_campaign
+    from screen.model_names import model_id_of
     from screen.output import notice, stderr
     from screen.progress import RunProgress
     from screen.settings import run_settings
     from screen.store import Store
 
-    campaign = Campaign(source, query, run_settings(options), _model_id(options.model))
+    campaign = Campaign(source, query, run_settings(options), model_id_of(options.model))
     with Store.open(options.db) as store, RunProgress(stderr()) as ticker:
         outcome = run_campaign(campaign, store, fresh=fresh, ticker=ticker, notice=notice)
         n_unknown = store.n_unknown_hull(outcome.campaign_id)
@@ -110,22 +111,6 @@ def _screen(options: RunOptions, query: Query, source: Source, fresh: bool, as_j
             "every candidate was refused, for the reasons above; "
             f'`screen sql "select * from failures" --db {options.db}` has them all'
         )
-
-
-def _model_id(model: str) -> str:
-    """The model's id.
-
-    Raises:
-        UserError: there is no such model: wrong use, where one that is corrupt is not.
-    """
-    from models.checkpoint import ModelError, check, find_model, model_id
-
-    try:
-        folder = find_model(model)
-    except ModelError as error:
-        raise UserError(str(error)) from error
-    check(folder)
-    return model_id(folder)
 
 
 def _summarise(outcome: Outcome, db: str, as_json: bool) -> None:

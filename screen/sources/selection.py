@@ -72,9 +72,9 @@ def examine(
     if "structure_json" not in described:
         described["structure_json"] = structure_json(crystal)
     candidate = Candidate(material_id, query.ion, crystal, described)
-    if empty:  # what a host without the ion is asked is how the first one moves
+    if empty:
         orbits = query.top_sites if query.sites == RANKED else 0
-        candidate = replace(candidate, mechanisms=("dilute",), void_orbits=orbits)
+        candidate = replace(candidate, was_empty=True, void_orbits=orbits)
     return Examined(candidate, None if query.keep_duplicates else _fingerprint(crystal))
 
 

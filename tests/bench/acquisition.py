@@ -97,7 +97,7 @@ def replay(
     good = rows.em_ev <= GOOD_EV
     for number in range(rounds + 1):
         voters = fit_voters(rows.take(known.tolist()))
-        mean_ev = to_ev(voters(rows.numbers))
+        mean_ev = to_ev(voters(rows.numbers).mean)
         error_ev = np.abs(mean_ev - rows.em_ev)
         yield Point(
             way=way,
@@ -117,7 +117,7 @@ def replay(
 def _scores(voters: Voters, rows: Rows, left: IntArray, way: str) -> FloatArray:
     """How much each band is wanted; its spread is the one that the Gaussian process states."""
     numbers = rows.numbers[left]
-    mean, (_, sigma) = voters(numbers), voters.kernel(numbers)
+    mean, (_, sigma) = voters(numbers).mean, voters.kernel(numbers)
     low_ev, em_ev, high_ev = (to_ev(mean + z * sigma) for z in (-_Z95, 0.0, _Z95))
     score = {str(name): judge for name, judge in SCORES.items()}[way]
     return score(Barriers(em_ev, low_ev, high_ev), GOOD_EV)

@@ -136,7 +136,6 @@ def test_given_places_are_found_again(name: str, setting: str) -> None:
     gap_a = np.linalg.norm((gap - np.rint(gap)) @ found.crystal.lattice, axis=-1)
     assert gap_a.min(axis=1).max() < 1e-3
     assert np.array_equal(found.crystal.numbers[gap_a.argmin(axis=1)], crystal.numbers)
-    assert found.to_given(places) == pytest.approx(crystal.frac)
     metric = found.given_cell @ found.crystal.lattice
     assert metric @ metric.T == pytest.approx(crystal.lattice @ crystal.lattice.T, abs=1e-3)
 
