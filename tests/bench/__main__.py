@@ -16,11 +16,23 @@ from typing import Any
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from jobs.hardware import describe
-from tests.bench import acquisition, forward, graph, hops, memory, overhead, pathways, pull, voids
+from tests.bench import (
+    acquisition,
+    evidence,
+    forward,
+    graph,
+    hops,
+    memory,
+    overhead,
+    pathways,
+    pull,
+    voids,
+)
 from tests.bench.figures import Figure, NotMeasured
 
 BENCHES: dict[str, Callable[..., list[Figure]]] = {
     "acquisition": acquisition.run,
+    "evidence": evidence.run,
     "hops": hops.run,
     "graph": graph.run,
     "forward": forward.run,
@@ -31,6 +43,7 @@ BENCHES: dict[str, Callable[..., list[Figure]]] = {
     "voids": voids.run,
 }
 QUICK: dict[str, dict[str, Any]] = {
+    "evidence": {"n_bands": 40},
     "acquisition": {"start": 60, "held_out": 50, "batch": 100, "rounds": 1, "seeds": (0,)},
     "hops": {"n_crystals": 5, "repeats": 1},
     "graph": {"n_bands": 1, "repeats": 1},

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -23,11 +22,10 @@ import numpy as np
 from models.blend import Rows, Voters, fit_voters
 from models.blend_training import rows_of
 from models.calibration import to_ev
-from models.dataset import load_bands
 from models.metrics import EXTREME_EV, GOOD_EV
 from pathways.types import FloatArray, IntArray
 from screen.acquisition import SCORES, Barriers
-from tests.bench.figures import Figure, NotMeasured
+from tests.bench.figures import Figure, labelled_bands
 
 CHANCE = "chance"
 WAYS = (*SCORES, CHANCE)
@@ -77,11 +75,7 @@ def labelled_rows() -> Rows:
     Raises:
         NotMeasured: the file is not there.
     """
-    folder = os.environ.get("IONSCREEN_DATA") or Path(__file__).parents[3] / "shared" / "data"
-    path = Path(folder) / "em_bands_train.json"
-    if not path.exists():
-        raise NotMeasured(f"no {path}; set IONSCREEN_DATA to the folder of em_bands_train.json")
-    return rows_of(load_bands(path))[0]
+    return rows_of(labelled_bands())[0]
 
 
 def replay(

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from models.dataset import load_bands
+from models.dataset import LabelledBands, load_bands
 from pathways.types import Band
 
 
@@ -63,16 +63,25 @@ def quiet_garbage() -> None:
     gc.freeze()
 
 
+def labelled_bands() -> LabelledBands:
+    """The published training bands with their barriers.
+
+    Raises:
+        NotMeasured: the file is not there.
+    """
+    folder = os.environ.get("IONSCREEN_DATA") or Path(__file__).parents[3] / "shared" / "data"
+    path = Path(folder) / "em_bands_train.json"
+    if not path.exists():
+        raise NotMeasured(f"no {path}; set IONSCREEN_DATA to the folder of em_bands_train.json")
+    return load_bands(path)
+
+
 def bands_near(n_atoms: int, count: int) -> list[Band]:
     """Published bands whose number of atoms is nearest to one wanted.
 
     Raises:
         NotMeasured: the file of bands is not there.
     """
-    folder = os.environ.get("IONSCREEN_DATA") or Path(__file__).parents[3] / "shared" / "data"
-    path = Path(folder) / "em_bands_train.json"
-    if not path.exists():
-        raise NotMeasured(f"no {path}; set IONSCREEN_DATA to the folder of em_bands_train.json")
-    bands = load_bands(path).bands
+    bands = labelled_bands().bands
     order = np.argsort([abs(len(band) - n_atoms) for band in bands], kind="stable")
     return [bands[index] for index in order[:count]]

@@ -20,7 +20,9 @@ def test_prints_and_writes_what_it_measured(
     assert f"{figure['value']:.3g} ms CPU" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("name", ["acquisition", "graph", "forward", "pathways", "pull", "voids"])
+@pytest.mark.parametrize(
+    "name", ["acquisition", "evidence", "graph", "forward", "pathways", "pull", "voids"]
+)
 def test_absent_data_is_said_not_raised(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -47,6 +49,7 @@ def test_every_benchmark_can_be_asked_for_alone() -> None:
         main(["--only", "speed"])
     assert set(BENCHES) == {
         "acquisition",
+        "evidence",
         "hops",
         "graph",
         "forward",
