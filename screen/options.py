@@ -54,8 +54,9 @@ class RunOptions:
         None,
         _WHAT,
         "Sites of the ion in hosts that hold none: 'ranked' (voids by bond valence), 'chgnet' "
-        "(those of least energy, slow, extra mlip), a CSV of "
-        "material_id,x,y,z (fractional), or a file of crystals of the same framework.",
+        "(those of least energy, slow, extra mlip), 'electrodes' (mp: charged electrodes, "
+        "like their discharged crystals), a CSV of material_id,x,y,z (fractional), or a file of "
+        "crystals of the same framework.",
         "such hosts are left out",
     )
     top_sites: int = _option(1, _WHAT, "Kinds of voids that --sites ranked fills.")

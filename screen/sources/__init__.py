@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from screen.errors import UserError
 from screen.options import RunOptions
-from screen.sources.base import Query, Source
+from screen.sources.base import BY_ELECTRODE, Query, Source
 
 if TYPE_CHECKING:
     from screen.sources.cache import Policy
@@ -37,6 +37,8 @@ def open_source(options: RunOptions, notice: Notice) -> Source:
     """
     words = list(options.source) or [default_source(options)]
     named = [word for word in words if word in ("mp", "catalog") or word.startswith("optimade:")]
+    if not named and options.sites == BY_ELECTRODE:
+        raise UserError(f"--sites {BY_ELECTRODE} needs the electrodes of --source mp, not files")
     if not named:
         from screen.sources.files import Columns, Files
 
@@ -50,10 +52,13 @@ def open_source(options: RunOptions, notice: Notice) -> Source:
     if len(words) > 1:
         raise UserError(f"source {named[0]!r} stands alone; run it and the others one by one")
     (word,) = words
-    if options.sites is not None and word != "catalog":
+    by_electrode = options.sites == BY_ELECTRODE
+    if by_electrode and word != "mp":
+        raise UserError(f"--sites {BY_ELECTRODE} needs the electrodes of --source mp, not {word}")
+    if options.sites is not None and not by_electrode and word != "catalog":
         raise UserError(
-            f"--sites fills hosts of files, {word} is asked for crystals with the ion in them; "
-            "pull the hosts into files first"
+            f"--sites {options.sites} fills hosts of files, {word} is asked for crystals with the "
+            f"ion in them; pull the hosts into files first, or pass --sites {BY_ELECTRODE} (mp)"
         )
     if word == "catalog":
         from screen.sources.catalog import Catalog

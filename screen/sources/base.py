@@ -18,6 +18,8 @@ RANKED = "ranked"
 """What ``--sites`` says for voids that are ranked by what the ion would feel there."""
 BY_ENERGY = "chgnet"
 """What it says for those of them whose energy CHGNet finds least."""
+BY_ELECTRODE = "electrodes"
+"""What it says for sites of the discharged crystal that the Materials Project has of the host."""
 
 
 @dataclass(frozen=True)
@@ -58,8 +60,9 @@ class Query:
     keep_duplicates: bool = False
     """Whether a crystal is taken again under every id it has."""
     sites: str | None = None
-    """Where the ion's sites come from in hosts that hold none of it: ``ranked``, ``chgnet`` or a
-    file; None refuses such hosts. Patterns are then of the host with the ion in it."""
+    """Where the ion's sites come from in hosts that hold none of it: ``ranked``, ``chgnet``,
+    ``electrodes`` or a file; None refuses such hosts. Patterns are then of the host with the ion
+    in it."""
     sites_digest: str = ""
     """Of the file."""
     top_sites: int = 1

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -24,7 +24,7 @@ from pathways.supercell import find_supercell
 from pathways.types import Crystal, FloatArray, IntArray, PathwayError
 from pathways.voids import find_sites
 from screen.errors import FAILED, UserError
-from screen.sources.base import BY_ENERGY, RANKED, Query
+from screen.sources.base import BY_ELECTRODE, BY_ENERGY, RANKED, Query
 
 if TYPE_CHECKING:
     from screen.chgnet import Chgnet
@@ -55,7 +55,7 @@ def open_sites(sites: str, ion: str) -> str:
     Raises:
         UserError: it is neither ``ranked`` nor a file that says where the ion sits.
     """
-    if sites == RANKED:
+    if sites in (RANKED, BY_ELECTRODE):
         return ""
     if sites == BY_ENERGY:
         return _check_chgnet()
@@ -63,8 +63,8 @@ def open_sites(sites: str, ion: str) -> str:
         digest = hashlib.sha256(Path(sites).read_bytes()).hexdigest()[:12]
     except OSError as error:
         raise UserError(
-            f"--sites {sites}: {error.strerror or error}; expected 'ranked', 'chgnet', a CSV of "
-            f"{','.join(_COLUMNS)}, or a file of crystals that hold the ion"
+            f"--sites {sites}: {error.strerror or error}; expected 'ranked', 'chgnet', "
+            f"'electrodes', a CSV of {','.join(_COLUMNS)}, or a file of crystals that hold the ion"
         ) from None
     _read(sites, ion, digest)
     return digest
@@ -80,13 +80,24 @@ def _check_chgnet() -> str:
     return VERSION
 
 
-def fill(material_id: str, host: Crystal, query: Query) -> tuple[Crystal, str]:
+def fill(
+    material_id: str, host: Crystal, query: Query, discharged: Sequence[tuple[str, Crystal]] = ()
+) -> tuple[Crystal, str]:
     """A host with the ion on the sites that are asked for, and where these come from.
 
+    Args:
+        material_id: The host's.
+        host: Without the ion.
+        query: Says which sites.
+        discharged: Name and crystal of what the source knows to be the host with the ion in it.
+
     Raises:
-        PathwayError: ``no_sites`` where the file says nothing of the host, what ``fill_like`` last
-            said of its crystals, or what ``find_sites`` says.
+        PathwayError: ``no_sites`` where the file or the source says nothing of the host, what
+            ``fill_like`` last said of its crystals, or what ``find_sites`` says.
     """
+    if query.sites == BY_ELECTRODE:
+        nothing = f"the source has no discharged crystal of {material_id} that can be read"
+        return _like_one_of(discharged, host, query.ion, nothing)
     if query.sites == BY_ENERGY:
         return _by_energy(host, query), f"voids by CHGNet {query.sites_digest}"
     known = _read(str(query.sites), query.ion, query.sites_digest)
@@ -100,10 +111,20 @@ def fill(material_id: str, host: Crystal, query: Query) -> tuple[Crystal, str]:
             frac=np.concatenate([host.frac, places]),
         )
         return both, name
-    reason = PathwayError("no_sites", f"{name} names no sites of {material_id}")
-    for other, crystal in known.filled:
+    filled, other = _like_one_of(
+        known.filled, host, query.ion, f"{name} names no sites of {material_id}"
+    )
+    return filled, f"{name}:{other}"
+
+
+def _like_one_of(
+    crystals: Sequence[tuple[str, Crystal]], host: Crystal, ion: str, nothing: str
+) -> tuple[Crystal, str]:
+    """The host filled like the first crystal that fits it, and that crystal's name."""
+    reason = PathwayError("no_sites", nothing)
+    for name, crystal in crystals:
         try:
-            return fill_like(host, crystal, query.ion), f"{name}:{other}"
+            return fill_like(host, crystal, ion), name
         except PathwayError as error:
             reason = error
     raise reason

@@ -4,15 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
+from itertools import chain
 from typing import Any
 
 from jobs.parallel import mapped
 from jobs.records import BOTH, Candidate, Failure
-from screen.sources.base import Query, Source
+from screen.sources.base import BY_ELECTRODE, Query, Source
 from screen.sources.cache import Policy
 from screen.sources.http import Notice
 from screen.sources.mp_client import Client, checked_key
 from screen.sources.mp_feed import ElectrodeFeed, SummaryFeed, summary_feeds
+from screen.sources.mp_hosts import (
+    Filled,
+    Pairs,
+    electrode_pairs,
+    filled_crystals,
+    filled_feeds,
+    host_feeds,
+)
 from screen.sources.mp_pages import Parser, electrodes
 from screen.sources.pull import Pull
 from screen.sources.selection import Examined, admit
@@ -55,6 +64,7 @@ class MaterialsProject(Source):
         self._client = Client(options.endpoint, notice)
         self._known: dict[Query, list[tuple[SummaryFeed, Pull]]] = {}
         self._electrodes_of: dict[str, Mapping[str, Mapping[str, Any]]] = {}
+        self._filled_of: dict[Query, Filled] = {}
 
     def version(self, query: Query) -> str:
         """The database's: of what is in the cache, else of the server."""
@@ -96,7 +106,7 @@ class MaterialsProject(Source):
         found: dict[str, Candidate] = {}
         query = _as_here(query)
         for feed, pull in self._pulls(query):
-            parse = _parser(query, pull)
+            parse = self._parser(query, feed, pull)
             for documents in map(parse, feed.spread(_SAMPLE_PAGES, -(-size // _SAMPLE_PAGES))):
                 items = [one.item for _, one in documents if one is not None]
                 found |= {item.material_id: item for item in items if isinstance(item, Candidate)}
@@ -106,6 +116,8 @@ class MaterialsProject(Source):
         query = replace(_as_here(query), limit=None)
         if query not in self._known:
             feeds = summary_feeds(self._client, query, self._options.include_gnome)
+            if query.sites == BY_ELECTRODE:
+                feeds += host_feeds(*self._asked(query), self._pairs(query.ion))
             self._known[query] = [(feed, Pull(feed, self._policy, self._notice)) for feed in feeds]
         return self._known[query]
 
@@ -113,8 +125,8 @@ class MaterialsProject(Source):
         """What was found, each material once: the pages of several patterns overlap."""
         query = _as_here(query)
         seen: set[str] = set()
-        for _, pull in self._pulls(query):
-            for documents in mapped(_parser(query, pull), pull.pages()):
+        for feed, pull in self._pulls(query):
+            for documents in mapped(self._parser(query, feed, pull), pull.pages()):
                 for material_id, one in documents:
                     if material_id not in seen:
                         seen.add(material_id)
@@ -132,13 +144,31 @@ class MaterialsProject(Source):
     def _electrodes(self, ion: str) -> Mapping[str, Mapping[str, Any]]:
         """Electrode data by material id."""
         if ion not in self._electrodes_of:
-            pull = Pull(ElectrodeFeed(self._client, ion), self._policy, self._notice)
-            self._electrodes_of[ion] = electrodes(pull.pages(), ion)
+            self._electrodes_of[ion] = electrodes(self._electrode_pages(ion), ion)
         return self._electrodes_of[ion]
 
+    def _electrode_pages(self, ion: str) -> Iterator[bytes]:
+        return Pull(ElectrodeFeed(self._client, ion), self._policy, self._notice).pages()
 
-def _parser(query: Query, pull: Pull) -> Parser:
-    return Parser(query, pull.version, str(pull.facts["started"]))
+    def _pairs(self, ion: str) -> Pairs:
+        return electrode_pairs(self._electrode_pages(ion), ion)
+
+    def _filled(self, query: Query) -> Filled:
+        """The crystals with the ion in them of all charged electrodes."""
+        if query not in self._filled_of:
+            pairs = self._pairs(query.ion)
+            feeds = filled_feeds(*self._asked(query), pairs)
+            pulls = [Pull(feed, self._policy, self._notice) for feed in feeds]
+            pages = chain.from_iterable(pull.pages() for pull in pulls)
+            self._filled_of[query] = filled_crystals(pages, pairs)
+        return self._filled_of[query]
+
+    def _asked(self, query: Query) -> tuple[Client, Query, bool]:
+        return self._client, query, self._options.include_gnome
+
+    def _parser(self, query: Query, feed: SummaryFeed, pull: Pull) -> Parser:
+        discharged = self._filled(query) if feed.is_by_id else {}
+        return Parser(query, pull.version, str(pull.facts["started"]), discharged)
 
 
 def _as_here(query: Query) -> Query:

@@ -38,9 +38,16 @@ class SummaryFeed:
     @property
     def title(self) -> str:
         """For messages."""
+        if self.is_by_id:
+            return f"{len(self.system['material_ids']):,} electrodes of the Materials Project"
         named = self.system.get("chemsys") or self.system["elements"]
         systems = named if isinstance(named, str) else ", ".join(named)
         return f"{systems} of the Materials Project"
+
+    @property
+    def is_by_id(self) -> bool:
+        """Whether single materials are asked for by their ids."""
+        return "material_ids" in self.system
 
     def identity(self) -> dict[str, Any]:
         """All that decides the answer."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 import gzip
 import json
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-from pathways.types import PathwayError
+from pathways.types import Crystal, PathwayError
 from screen.sources.base import Query
 from screen.sources.selection import Examined, examine, failed
 from screen.sources.structure_json import crystal_from_json
@@ -75,11 +75,13 @@ class Parser:
         query: What is asked for.
         version: Of the database.
         fetched_at: When the pull began, ISO 8601.
+        discharged: Names and crystals with the ion of charged electrodes, by the charged one's id.
     """
 
     query: Query
     version: str
     fetched_at: str
+    discharged: Mapping[str, Sequence[tuple[str, Crystal]]] = field(default_factory=dict)
 
     def __call__(self, packed: bytes) -> list[tuple[str, Examined | None]]:
         """Each document's id and what came of it, None for a system not asked for."""
@@ -100,7 +102,8 @@ class Parser:
         except PathwayError as error:
             return material_id, Examined(failed(material_id, "source", error.reason, error.detail))
         info = self._info(material_id, found, document)
-        return material_id, examine(material_id, crystal, info, self.query)
+        discharged = self.discharged.get(material_id, ())
+        return material_id, examine(material_id, crystal, info, self.query, discharged)
 
     def _info(self, material_id: str, found: str, document: Mapping[str, Any]) -> dict[str, Any]:
         license_code = _part(document, "builder_meta", "license")

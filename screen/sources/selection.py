@@ -6,7 +6,7 @@ hence in the driver.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -37,7 +37,11 @@ class Examined:
 
 
 def examine(
-    material_id: str, crystal: Crystal, info: Mapping[str, Any], query: Query
+    material_id: str,
+    crystal: Crystal,
+    info: Mapping[str, Any],
+    query: Query,
+    discharged: Sequence[tuple[str, Crystal]] = (),
 ) -> Examined | None:
     """A candidate, the failure that keeps it out, or None for a system not asked for.
 
@@ -47,6 +51,7 @@ def examine(
         info: What else the source knows; the keys are columns of ``materials``, and what the
             filters ask for.
         query: What is asked for.
+        discharged: Name and crystal of what the source knows to be this host with the ion in it.
     """
     numbers, counts = np.unique(crystal.numbers, return_counts=True)
     amounts = {SYMBOLS[number]: int(n) for number, n in zip(numbers, counts, strict=True)}
@@ -58,7 +63,7 @@ def examine(
     empty = query.ion not in amounts
     if empty and query.sites != RANKED:
         try:
-            crystal, sites_source = fill(material_id, crystal, query)
+            crystal, sites_source = fill(material_id, crystal, query, discharged)
         except PathwayError as error:
             return Examined(failed(material_id, "sites", error.reason, error.detail))
         info = {**info, "sites_source": sites_source, "structure_json": None}

@@ -108,9 +108,11 @@ def test_without_sites_such_hosts_are_refused(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("--sites", "no-such.cif"), "expected 'ranked', 'chgnet', a CSV"),
+        (("--sites", "no-such.cif"), "expected 'ranked', 'chgnet', 'electrodes', a CSV"),
         (("--sites", "ranked", "--top-sites", "0"), "--top-sites is 0"),
-        (("--sites", "ranked", "--source", "optimade:cod"), "--sites fills hosts of files"),
+        (("--sites", "ranked", "--source", "optimade:cod"), "--sites ranked fills hosts of files"),
+        (("--sites", "electrodes", "--source", "optimade:cod"), "needs the electrodes of"),
+        (("--sites", "electrodes", "--source", "no-such-folder"), "needs the electrodes of"),
     ],
 )
 def test_wrong_use(

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from jobs.records import Candidate, Failure
+from pathways.convert import structure_from_crystal
 from pathways.types import Crystal
 from screen.chemsys import parse
 from screen.errors import UserError
@@ -401,6 +402,45 @@ def test_electrodes_bring_voltage_and_capacity(open_source: Opener, server: Serv
     assert isinstance(plain, Candidate)
     assert "voltage_v" not in plain.info
     assert plain.mechanisms == ("vacancy",)
+
+
+def nearest_a(crystal: Crystal) -> float:
+    """Distance of the one Li to the nearest atom, Å."""
+    structure = structure_from_crystal(crystal)
+    (at,) = structure.indices_from_symbol("Li")
+    return float(np.delete(structure.distance_matrix[at], at).min())
+
+
+def test_charged_electrodes_get_sites_from_their_discharged_crystals(
+    open_source: Opener, server: Server
+) -> None:
+    full = crystal_of("LiTiS2")
+    keep = full.numbers != 3
+    empty = Crystal(full.lattice * 0.98, full.numbers[keep], full.frac[keep])
+    server.set_documents(
+        [
+            summary_document("mp-7", empty),
+            summary_document("mp-8", full, energy_above_hull=0.5),  # shows the sites all the same
+            summary_document("mp-9", replace(empty, lattice=full.lattice * 0.97)),
+        ]
+    )
+    server.set_electrodes(
+        [
+            electrode_document(["mp-7", "mp-8"], "TiS2", "LiTiS2", "Li"),
+            electrode_document(["mp-9", "mp-404"], "TiS2", "LiTiS2", "Li"),
+        ]
+    )
+    query = Query((parse("Li-*"),), "Li", sites="electrodes")
+    found = list(open_source().candidates(query))
+    (host,) = [item for item in found if isinstance(item, Candidate)]
+    assert (host.material_id, host.was_empty, host.void_orbits) == ("mp-7", True, 0)
+    assert host.info["sites_source"] == "mp-8"
+    assert host.info["formula"] == "TiS2"
+    assert nearest_a(host.crystal) == pytest.approx(nearest_a(full) * 0.98, abs=1e-3)
+    assert reasons(found) == {"mp-9": "no_sites"}
+    assert ids(open_source(offline=True).candidates(query)) == ["mp-7"]
+    assert not ids(open_source().candidates(replace(query, patterns=(parse("Li-Mn-*"),))))
+    assert not ids(open_source().candidates(replace(query, sites=None)))
 
 
 def test_a_sample_comes_from_all_over_the_list(open_source: Opener, server: Server) -> None:
