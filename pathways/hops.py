@@ -108,8 +108,8 @@ def hops_between(
         raise PathwayError(
             "no_hops",
             f"{len(sieve.orbits)} hops of {ion} up to {sieve.cutoff_a:g} Å, of which "
-            f"{sieve.composite} pass over a third site and {sieve.steric} through the framework; "
-            "a longer cutoff may find some",
+            f"{sieve.composite} pass over a third site, {sieve.steric} through the framework and "
+            f"{sieve.vacuum} through vacuum; a longer cutoff may find some",
         )
     return HopNetwork(
         crystal=symmetrised.crystal,

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from pathways.chords import chord_clearance_a
 from pathways.orbits import LENGTH_TOLERANCE_A, Orbits
 from pathways.percolation import PeriodicUnion
 from pathways.types import Crystal, FloatArray, IntArray
+from pathways.vacuum import crosses_vacuum, vacuum_gaps
 
 if TYPE_CHECKING:
     from pathways.hops import HopSettings
@@ -28,10 +31,12 @@ class Sieve:
         self.clearance_a: list[float] = []
         self.composite = 0
         self.steric = 0
+        self.vacuum = 0
         self.union = PeriodicUnion()
         self._crystal = crystal
         self._mobile = crystal.numbers == number
         self._settings = settings
+        self._gaps = vacuum_gaps(crystal)
 
     def judge(self, until_dimension: int | None) -> None:
         """Keep or drop hops up to the cutoff or the limit on hops.
@@ -39,12 +44,12 @@ class Sieve:
         With ``until_dimension``, the length at which the kept hops percolate in so many dimensions
         becomes the cutoff.
         """
-        for row, clearance_a, third_a in self._rooms():
+        for row, clearance_a, third_a, in_vacuum in self._rooms():
             if len(self.kept) == self._settings.max_hops:
                 break
             if self._percolates(until_dimension) and self._length_a(row) > self._reach_a:
                 break
-            self._take(row, clearance_a, third_a)
+            self._take(row, clearance_a, third_a, in_vacuum)
         if self._percolates(until_dimension):
             self.cutoff_a = self._length_a(self.kept[-1])
             self.orbits = self.orbits.up_to(self._reach_a)
@@ -52,11 +57,13 @@ class Sieve:
     def counts(self) -> dict[str, int]:
         """Orbits found up to the cutoff, and what became of those not kept."""
         found, kept = len(self.orbits), len(self.kept)
-        cut = found - kept - self.composite - self.steric
-        return {"found": found, "composite": self.composite, "steric": self.steric, "cut": cut}
+        dropped = {"composite": self.composite, "steric": self.steric, "vacuum": self.vacuum}
+        return {"found": found, **dropped, "cut": found - kept - sum(dropped.values())}
 
-    def _take(self, row: int, clearance_a: float, third_a: float) -> None:
-        if third_a < self._settings.third_site_a:
+    def _take(self, row: int, clearance_a: float, third_a: float, in_vacuum: bool) -> None:
+        if in_vacuum:
+            self.vacuum += 1
+        elif third_a < self._settings.third_site_a:
             self.composite += 1
         elif clearance_a < self._settings.min_clearance_a:
             self.steric += 1
@@ -75,19 +82,20 @@ class Sieve:
     def _reach_a(self) -> float:
         return self._length_a(self.kept[-1]) + LENGTH_TOLERANCE_A
 
-    def _rooms(self) -> Iterator[tuple[int, float, float]]:
+    def _rooms(self) -> Iterator[tuple[int, float, float, bool]]:
         """Each orbit with the room around its chord, worked out a chunk at a time as needed."""
         for begin in range(0, len(self.orbits), _CHUNK):
-            clearance_a, third_a = self._room(self.orbits.labels[begin : begin + _CHUNK])
-            rows = range(begin, begin + len(clearance_a))
-            yield from zip(rows, clearance_a.tolist(), third_a.tolist(), strict=True)
+            room = self._room(self.orbits.labels[begin : begin + _CHUNK])
+            rows = range(begin, begin + len(room[0]))
+            yield from zip(rows, *(values.tolist() for values in room), strict=True)
 
-    def _room(self, labels: IntArray) -> tuple[FloatArray, FloatArray]:
-        """Distance of each chord from the framework and from a third site of the ion, (m,), Å."""
+    def _room(self, labels: IntArray) -> tuple[FloatArray, FloatArray, np.ndarray]:
+        """Distance of each chord from the framework and from a third site of the ion, (m,), Å, and
+        whether it leads through vacuum."""
         frac = self._crystal.frac
         ends = (frac[labels[:, 0]], frac[labels[:, 1]] + labels[:, 2:])
         framework, mobile = frac[~self._mobile], frac[self._mobile]
         lattice = self._crystal.lattice
         clearance_a = chord_clearance_a(lattice, *ends, framework)
         third_a = chord_clearance_a(lattice, *ends, mobile, ignore_ends=True)
-        return clearance_a, third_a
+        return clearance_a, third_a, crosses_vacuum(self._gaps, *ends)

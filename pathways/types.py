@@ -135,7 +135,8 @@ class HopNetwork:
     cutoff_a: float
     """Longest hop looked for, Å."""
     counts: dict[str, int] = field(default_factory=dict)
-    """Orbits ``found``, ``composite`` and ``steric`` dropped, ``cut`` by the limit."""
+    """Orbits ``found``; ``composite``, ``steric`` and (through) ``vacuum`` dropped; ``cut`` by the
+    limit."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -26,6 +26,7 @@ from tests.bench import (
     overhead,
     pathways,
     pull,
+    recall,
     voids,
 )
 from tests.bench.figures import Figure, NotMeasured
@@ -40,6 +41,7 @@ BENCHES: dict[str, Callable[..., list[Figure]]] = {
     "memory": memory.run,
     "pathways": pathways.run,
     "pull": pull.run,
+    "recall": recall.run,
     "voids": voids.run,
 }
 QUICK: dict[str, dict[str, Any]] = {
@@ -52,6 +54,7 @@ QUICK: dict[str, dict[str, Any]] = {
     "memory": {"n_candidates": 400},
     "pathways": {"n_crystals": 60},
     "pull": {"n_documents": 300, "n_peer": 300},
+    "recall": {"n_bands": 40},
     "voids": {"n_bands": 12, "seeds": (0,)},
 }
 

@@ -159,7 +159,7 @@ def test_composite_hops_are_dropped() -> None:
     )
     network = enumerate_hops(crystal, "Mg", HopSettings(cutoff_a=6.5))
     assert lengths_and_multiplicities(network) == [(3.0, 1)]
-    assert network.counts == {"found": 2, "composite": 1, "steric": 0, "cut": 0}
+    assert network.counts == {"found": 2, "composite": 1, "steric": 0, "vacuum": 0, "cut": 0}
 
 
 def test_hops_through_the_framework_are_dropped_or_flagged() -> None:
