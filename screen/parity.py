@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from screen.errors import NothingToShow
+from screen.mlip_correction import LEAST_POINTS
 
 if TYPE_CHECKING:
     from screen.reader import Reader
@@ -17,23 +18,32 @@ Record = dict[str, Any]
 
 _PAIRS = """
 with labels as (
-    select b.hop_id, h.ion, m.formula, b.method, b.converged,
-        case when coalesce(b.hubbard_u, '') in ('', '{}', 'none') or b.functional like '%+U%'
-            then b.functional else b.functional || '+U' end as label,
-        greatest(b.em_forward_ev, b.em_reverse_ev) as reference_ev, b.imported_at, b.source
-    from barriers b left join hops h using (hop_id) left join materials m using (material_id)
-    where $all or b.converged
+    select hop_id, ion, formula, method, converged, label, reference_ev, imported_at, source
+    from labelled_barriers
+    where ($all or converged) and reference_ev is not null
     qualify row_number() over (
-        partition by b.hop_id, b.method, label
-        order by coalesce(b.converged, false) desc, b.imported_at desc, b.source) = 1
+        partition by hop_id, method, label
+        order by coalesce(converged, false) desc, imported_at desc, source) = 1
 )
 select l.* rename (label as functional),
     p.model_id, p.em_ev, p.em_low_ev, p.em_high_ev, p.predicted_at
 from labels l join predictions p using (hop_id)
-where l.reference_ev is not null
 order by l.method, l.label, p.model_id, l.hop_id
 """
-"""The reference is the view ``parity``'s; of several of a hop by one method, the last counts."""
+"""Of several barriers of a hop by one method, the last counts."""
+_CORRECTED = """
+select method, functional, hop_id, ion, formula, converged, em_raw_ev, em_corrected_ev,
+    sigma_ev, reference_ev
+from corrected_barriers where $all or converged
+"""
+_FITTED = "select * from mlip_corrections order by all"
+_WAITING = """
+select m.method, d.label as functional, count(distinct m.hop_id) as n
+from labelled_barriers m join labelled_barriers d using (hop_id)
+where m.method like 'ase:%' and d.method not like 'ase:%' and m.converged and d.converged
+    and m.reference_ev is not null and d.reference_ev is not null and d.label is not null
+group by all having n < $least order by all
+"""
 
 
 @dataclass(frozen=True)
@@ -87,6 +97,37 @@ def read_groups(reader: Reader, model: str | None = None, unconverged: bool = Fa
     newest = max(rows, key=lambda row: (row["predicted_at"], row["model_id"]))["model_id"]
     rows = [row for row in rows if row["model_id"] == newest]
     return _grouped([*rows, *_between_methods(rows)])
+
+
+def read_corrections(reader: Reader, unconverged: bool = False) -> list[Record]:
+    """Barriers of calculators without DFT, raw and corrected side by side.
+
+    Args:
+        reader: of a campaign's database.
+        unconverged: whether such barriers are corrected, too; none is ever fitted to.
+
+    Returns:
+        What ``screen.mlip_correction`` fitted, for each calculator and functional, with ``helps``
+        and, under ``barriers``, the rows of the view ``corrected_barriers``.
+    """
+    rows = reader.records(_CORRECTED, {"all": unconverged})
+    return [
+        {
+            **fitted,
+            "helps": fitted["mae_corrected_ev"] < fitted["mae_raw_ev"],
+            "barriers": [
+                row
+                for row in rows
+                if all(row[name] == fitted[name] for name in ("method", "functional"))
+            ],
+        }
+        for fitted in reader.records(_FITTED)
+    ]
+
+
+def read_waiting(reader: Reader) -> list[Record]:
+    """``method``, ``functional`` and ``n``: pairs too few for a correction yet."""
+    return reader.records(_WAITING, {"least": LEAST_POINTS})
 
 
 def _names(model_id: str) -> tuple[str, str]:

@@ -7,10 +7,13 @@ from datetime import timedelta
 from typing import Any
 
 from screen.database import utc_now
+from screen.errors import UserError
 from screen.reader import Reader
 
 Record = dict[str, Any]
 
+_TIES = "em_1d_ev nulls last, dimension desc, material_id, ion, mechanism desc"
+"""In which order the view ``ranked_materials`` has what is alike."""
 _RATE_OVER = timedelta(seconds=60)
 
 
@@ -23,37 +26,96 @@ class TopQuery:
     """In how many dimensions a material must let the ion through: 1, 2 or 3."""
     max_em_ev: float | None = None
     ion: str | None = None
+    model_id: str | None = None
+    """Whose ranking; None takes of each material the model that ranked it last."""
 
-    def filters(self, barrier: str) -> tuple[str, list[Any]]:
+    def filters(self, barrier: str) -> tuple[str, dict[str, Any]]:
         """The ``where`` clause and its parameters."""
-        wanted: list[tuple[str, Any]] = []
+        wanted: dict[str, tuple[str, Any]] = {}
         if self.ion is not None:
-            wanted.append(("ion = ?", self.ion))
+            wanted["ion"] = "ion = $ion", self.ion
         if self.max_em_ev is not None:
-            wanted.append((f"{barrier} <= ?", self.max_em_ev))
-        clause = " and ".join(condition for condition, _ in wanted)
-        return (f"where {clause}" if clause else ""), [value for _, value in wanted]
+            wanted["most"] = f"{barrier} <= $most", self.max_em_ev
+        clause = " and ".join(condition for condition, _ in wanted.values())
+        values = {name: value for name, (_, value) in wanted.items()}
+        return (f"where {clause}" if clause else ""), values
+
+    def whose(self, key: str, time: str) -> tuple[str, dict[str, Any]]:
+        """What keeps of each key the rows of one model, and its parameters."""
+        if self.model_id is not None:
+            return "where model_id = $model", {"model": self.model_id}
+        last = f"partition by {key} order by {time} desc, model_id desc"
+        return f"qualify row_number() over ({last}) = 1", {}
+
+
+# The views ranked_materials and ranked_hops say the same, but number all rows, with all columns.
+_TOP_MATERIALS = """
+with known as (
+    select material_id, ion, mechanism, model_id, dimension, em_1d_ev, em_2d_ev, em_3d_ev
+    from material_ranking {whose}
+), best as (
+    select row_number() over (order by {order}) as rank, material_id, ion, mechanism, model_id
+    from (select * from known {where} order by {order} limit $n)
+)
+select best.rank, found.* exclude (ranked_at)
+from best join material_rankings found using (material_id, ion, mechanism, model_id)
+order by best.rank
+"""
+_TOP_HOPS = """
+with known as (
+    select hop_id, ion, model_id, em_ev from predictions join hops using (hop_id) {whose}
+), best as (
+    select row_number() over (order by {order}) as rank, hop_id, model_id
+    from (select * from known {where} order by {order} limit $n)
+)
+select best.rank, found.* from best join hop_rankings found using (hop_id, model_id)
+order by best.rank
+"""
 
 
 def top_materials(reader: Reader, query: TopQuery) -> list[Record]:
     """The materials of lowest barrier, best first; ``rank`` is among those that were asked for."""
     barrier = f"em_{query.dimension}d_ev"
-    where, parameters = query.filters(barrier)
-    return reader.records(
-        f"""select row_number() over (order by {barrier} nulls last, rank) as rank, * exclude (rank)
-        from ranked_materials {where} order by 1 limit ?""",
-        [*parameters, query.n],
-    )
+    where, values = query.filters(barrier)
+    whose, model = query.whose("material_id, ion, mechanism", "ranked_at")
+    order = f"{barrier} nulls last, {_TIES}"
+    sql = _TOP_MATERIALS.format(where=where, whose=whose, order=order)
+    return reader.records(sql, {**values, **model, "n": query.n})
 
 
 def top_hops(reader: Reader, query: TopQuery) -> list[Record]:
     """The hops of lowest barrier, best first; ``rank`` is among those that were asked for."""
-    where, parameters = query.filters("em_ev")
+    where, values = query.filters("em_ev")
+    whose, model = query.whose("hop_id", "predicted_at")
+    sql = _TOP_HOPS.format(where=where, whose=whose, order="em_ev, hop_id")
+    return reader.records(sql, {**values, **model, "n": query.n})
+
+
+def models_that_ranked(reader: Reader) -> list[Record]:
+    """``model_id``, ``materials`` and ``ranked_at`` (its last) of each, the latest first."""
     return reader.records(
-        f"""select row_number() over (order by rank) as rank, * exclude (rank)
-        from ranked_hops {where} order by 1 limit ?""",
-        [*parameters, query.n],
+        """select model_id, count(distinct material_id) as materials, max(ranked_at) as ranked_at
+        from material_ranking group by model_id order by ranked_at desc, model_id desc"""
     )
+
+
+def ranked_model(reader: Reader, wanted: str) -> str:
+    """The id of a model that ranked, given that or its name.
+
+    Raises:
+        UserError: there is none, or several are of one name.
+    """
+    known = [str(row["model_id"]) for row in models_that_ranked(reader)]
+    if wanted in known:
+        return wanted
+    found = [model_id for model_id in known if model_id.rpartition("@")[0] == wanted]
+    if len(found) != 1:
+        what = f"{len(found)} models of that name" if found else "it has ranked nothing"
+        raise UserError(
+            f"--model {wanted}: {what} in {reader.path}, expected one of "
+            f"{', '.join(found or known) or 'none: `screen run` ranks'}"
+        )
+    return found[0]
 
 
 def campaigns(reader: Reader) -> list[Record]:

@@ -21,18 +21,15 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jobs.inline import inline_device
 from jobs.records import MaterialResult, Progress
-from jobs.settings import BATCH_COST, RunSettings
-from jobs.stages import GraphPredictor
-from jobs.workers import load_predictor
 from screen.campaign import Ticker
 from screen.database import connect, migrate, transaction, translated, utc_now
 from screen.errors import UserError
 from screen.interrupts import Interrupts
 from screen.model_names import model_id_of
 from screen.reader import Reader
-from screen.rescored_material import StoredMaterial, rescore_material
+from screen.rescore_workers import RescoreAll, rescorer
+from screen.rescored_material import StoredMaterial
 from screen.rows import Stamp, tables
 from screen.store import LOCK_PATIENCE_S, Store
 
@@ -44,7 +41,7 @@ SOURCE = "rescore"
 """What campaigns of this kind have for a source."""
 
 _BATCH = 32
-"""Materials that one transaction writes."""
+"""Materials that one transaction writes, for each process that predicts."""
 
 _LEFT = """
 with written as (
@@ -152,6 +149,7 @@ def rescore(
     ion: str | None = None,
     *,
     ticker: Ticker | None = None,
+    num_cpus: int | None = None,
     num_gpus: float | None = None,
 ) -> Rescored:
     """Predict what a model has not predicted yet of a database's hops, and rank by it.
@@ -161,26 +159,27 @@ def rescore(
         model: name of a model, or the path of its folder.
         ion: element symbol; None takes all ions there are.
         ticker: is told how it goes.
+        num_cpus: processes that predict; None or 1: this one alone.
         num_gpus: 0 for a CPU also where there is a GPU.
 
     Raises:
         UserError: there is no such database or model, another process holds the database, or it
             has no hops of the ion.
+        jobs.errors.EngineError: there are not so many CPUs.
         models.checkpoint.ModelError: the model is corrupt.
     """
     began = time.monotonic()
     model_id = model_id_of(model)
-    device = inline_device(RunSettings(model=model, engine="inline", num_gpus=num_gpus))
     with _opened(db) as (con, store), Interrupts() as interrupts:
         writer = _Rescorer(con, store, interrupts, ticker or Ticker())
         jobs = [_Job(model_id, one) for one in _ions(writer.reader, ion)]
         left = {job: ids for job in jobs if (ids := writer.left(job))}
         interrupted = False
         try:
-            predictor = load_predictor(model, device) if left else None
-            for job, material_ids in left.items():
-                assert predictor is not None
-                writer.run(job, material_ids, predictor, BATCH_COST[device])
+            if left:
+                with rescorer(model, num_cpus, num_gpus) as rescore_all:
+                    for job, material_ids in left.items():
+                        writer.run(job, material_ids, rescore_all, _BATCH * (num_cpus or 1))
         except KeyboardInterrupt:
             interrupted = True
         ranked = [row["model_id"] for row in writer.reader.records(_RANKED)]
@@ -252,7 +251,7 @@ class _Rescorer:
         return [row["material_id"] for row in self.reader.records(_LEFT, keys)]
 
     def run(
-        self, job: _Job, material_ids: Sequence[str], predictor: GraphPredictor, batch_cost: int
+        self, job: _Job, material_ids: Sequence[str], rescore_all: RescoreAll, batch: int
     ) -> None:
         """Do some materials, in batches."""
         done_before = self._store.done(job.campaign_id) - {(one, job.ion) for one in material_ids}
@@ -264,21 +263,22 @@ class _Rescorer:
         self._snapshot(now=True)
         began = time.monotonic()
         seen = self.progress[job.ion] = Progress()
-        for start in range(0, len(material_ids), _BATCH):
+        for start in range(0, len(material_ids), batch):
             results: list[list[MaterialResult]] = []
-            for material in self._read(job, material_ids[start : start + _BATCH]):
-                found = rescore_material(material, predictor, batch_cost)
-                results.append(found.results)
-                n_failures = sum(len(result.failures) for result in found.results)
-                seen = replace(
-                    seen,
-                    candidates=seen.candidates + 1,
-                    hops=seen.hops + len(material.hops),
-                    predictions=seen.predictions + found.n_new,
-                    failures=seen.failures + n_failures,
-                    seconds=time.monotonic() - began,
-                )
-                self._ticker.update(seen)
+            materials = self._read(job, material_ids[start : start + batch])
+            with contextlib.closing(rescore_all(materials)) as rescored:
+                for material, found in zip(materials, rescored, strict=True):
+                    results.append(found.results)
+                    n_failures = sum(len(result.failures) for result in found.results)
+                    seen = replace(
+                        seen,
+                        candidates=seen.candidates + 1,
+                        hops=seen.hops + len(material.hops),
+                        predictions=seen.predictions + found.n_new,
+                        failures=seen.failures + n_failures,
+                        seconds=time.monotonic() - began,
+                    )
+                    self._ticker.update(seen)
             with self._interrupts.held():
                 self._write(job, results)
                 seen = self.progress[job.ion] = replace(seen, written=seen.candidates)

@@ -1,12 +1,14 @@
 """The database's tables and views as numbered migrations, in plain SQL.
 
-A migration that has been released is never edited: a change is a new one at the end. All times are
-UTC. Views read tables by name only, so they serve a live snapshot as well as the database.
+A migration that has been released is never edited: a change is a new one at the end, and the views
+are made anew by the last. All times are UTC.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+
+from screen.views import VIEWS_SQL as VIEWS_SQL
 
 TABLES = (
     "schema_version",
@@ -16,6 +18,8 @@ TABLES = (
     "predictions",
     "material_ranking",
     "barriers",
+    "profiles",
+    "mlip_corrections",
     "failures",
     "campaign_materials",
     "left_out",
@@ -189,103 +193,31 @@ alter table hops add column charges_source text;   -- bond_valence, composition 
 alter table predictions add column nearest text;   -- training entry most alike; null: not known
 """
 
-VIEWS_SQL = """
-create or replace view ranked_materials as
-with latest as (
-    select * from material_ranking
-    qualify row_number() over (
-        partition by material_id, ion, mechanism order by ranked_at desc, model_id desc) = 1
-)
-select
-    row_number() over (
-        order by r.em_1d_ev nulls last, r.dimension desc, r.material_id, r.ion, r.mechanism desc
-    ) as rank,
-    r.material_id, m.formula, m.chemsys, m.space_group, r.ion, r.mechanism,
-    r.em_1d_ev, r.em_1d_low_ev, r.em_1d_high_ev,
-    r.em_2d_ev, r.em_2d_low_ev, r.em_2d_high_ev,
-    r.em_3d_ev, r.em_3d_low_ev, r.em_3d_high_ev,
-    r.dimension, r.dimension_at_065, r.p_good_1d, p.p_good, r.applicability,
-    r.directions_1d, r.directions_2d, r.directions_3d, r.plane_2d,
-    r.log10_d_300k_cm2_s, r.log10_d_300k_low_cm2_s, r.log10_d_300k_high_cm2_s,
-    r.max_particle_nm_c2,
-    r.limiting_hop_id, r.limiting_hop_2d_id, r.limiting_hop_3d_id,
-    r.path_1d_hop_ids, r.path_2d_hop_ids, r.path_3d_hop_ids,
-    r.n_hops, r.n_predicted, r.n_cut, r.cutoff_a, r.symprec_a,
-    m.nsites, m.energy_above_hull_ev, m.band_gap_ev, m.theoretical,
-    m.voltage_v, m.capacity_mah_g, m.capacity_mah_cm3, m.battery_id,
-    m.source, m.source_version, m.url, m.license, m.attribution,
-    r.model_id, r.campaign_id,
-    case
-        when r.n_predicted = 0 then 'no hop could be predicted'
-        when r.dimension = 0 and r.n_predicted < r.n_hops
-            then printf('no way through within %.1f Å (%d of %d hops predicted)',
-                        r.cutoff_a, r.n_predicted, r.n_hops)
-        when r.dimension = 0 then printf('no way through within %.1f Å', r.cutoff_a)
-        when r.n_predicted < r.n_hops
-            then printf('%d of %d hops predicted', r.n_predicted, r.n_hops)
-        else ''
-    end as note
-from latest r
-left join materials m using (material_id)
-left join predictions p on p.hop_id = r.limiting_hop_id and p.model_id = r.model_id
-order by rank;
-
-create or replace view ranked_hops as
-with latest as (
-    select * from predictions
-    qualify row_number() over (
-        partition by hop_id order by predicted_at desc, model_id desc) = 1
-)
-select
-    row_number() over (order by p.em_ev, h.hop_id) as rank,
-    h.hop_id, h.material_id, m.formula, m.chemsys, h.ion,
-    p.em_ev, p.em_low_ev, p.em_high_ev, p.em_std_ev, p.p_good, p.applicability,
-    p.nearest,
-    h.length_a, h.multiplicity, h.clearance_a, h.bond_valence_ev, h.charges_source,
-    h.mechanism, h.flags, h.supercell,
-    h.start_frac, h.end_frac, h.image, p.model_id, p.predicted_at
-from latest p
-join hops h using (hop_id)
-left join materials m using (material_id)
-order by rank;
-
--- A hop's reference barrier is the higher of the two ways: the saddle above the lower end.
-create or replace view parity as
-select
-    b.hop_id, h.material_id, m.formula, h.ion, b.method, b.source, b.functional, b.hubbard_u,
-    b.converged, b.em_forward_ev, b.em_reverse_ev,
-    greatest(b.em_forward_ev, b.em_reverse_ev) as reference_ev,
-    p.model_id, p.em_ev, p.em_low_ev, p.em_high_ev,
-    p.em_ev - greatest(b.em_forward_ev, b.em_reverse_ev) as error_ev
-from barriers b
-join predictions p using (hop_id)
-left join hops h using (hop_id)
-left join materials m using (material_id);
-
--- How many came through each stage of a campaign, then the failures by stage and reason; those of
--- the stage server were left out by a server's own filters and have no rows in failures.
-create or replace view funnel as
-with done as (
-    select campaign_id, count(*) as source,
-        count(*) filter (where ion <> '') as filtered,
-        count(*) filter (where n_hops > 0) as enumerated,
-        sum(n_hops) as hops, sum(n_predicted) as predicted
-    from campaign_materials group by all
-), stages as (
-    unpivot done on source, filtered, enumerated, hops, predicted into name stage value n
-), failed as (
-    select campaign_id, stage, reason, count(*) as n from failures group by all
-)
-select campaign_id,
-    case stage when 'source' then 1 when 'filtered' then 2 when 'enumerated' then 3
-        when 'hops' then 4 else 5 end as position,
-    stage, null::text as failed_stage, null::text as reason, n::bigint as n
-from stages
-union all
-select campaign_id, 6, 'failed', stage, reason, n from failed
-union all
-select campaign_id, 6, 'failed', 'server', reason, n from left_out
-order by campaign_id, position, n desc, failed_stage, reason;
+_PROFILES_SQL = """
+create table profiles (            -- what else came back of a band than its row in barriers
+    hop_id text,
+    method text,
+    source text,
+    energies_ev double[],          -- of each image above the first; null: not known
+    path_a double[],               -- length along the path to each image, Å; null: not known
+    intermediate_minima integer,
+    segments_forward_ev double[],  -- from each minimum to the saddle before the next, start to end
+    segments_reverse_ev double[],  -- the same on the way back, in the same order
+    highest_segment_ev double,     -- of both: what the ion must overcome at once
+    note text,                     -- why a band that was relaxed has no barrier; null: it has one
+    primary key (hop_id, method, source)
+);
+create table mlip_corrections (    -- fitted anew whenever barriers come in; screen.mlip_correction
+    method text,                   -- ase:<calculator>
+    functional text,               -- of the DFT barriers, with +U
+    slope double not null,         -- corrected = slope * barrier + offset_ev, not below 0
+    offset_ev double not null,
+    sigma_ev double not null,      -- of barriers that were left out of the fit, robust
+    n_points integer not null,
+    mae_raw_ev double not null,
+    mae_corrected_ev double not null,   -- each of barriers that were left out of the fit
+    primary key (method, functional)
+);
 """
 
 
@@ -304,7 +236,9 @@ MIGRATIONS = (
     Migration(3, "provenance, electrodes, what a server left out", _SOURCES_SQL),
     Migration(4, "views", "select 1"),
     Migration(5, "percolation, rates", _RATES_SQL),
-    Migration(6, "views", VIEWS_SQL),
+    Migration(6, "views", "select 1"),
+    Migration(7, "profiles, corrections of barriers without DFT", _PROFILES_SQL),
+    Migration(8, "views", VIEWS_SQL),
 )
 
 LATEST = MIGRATIONS[-1].number

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from screen.barrier_rows import put_barriers
 from screen.database import connect, migrate, rows, transaction, translated, utc_now
 from screen.funnel import Funnel, read_funnel
 from screen.rows import Stamp, tables
@@ -58,7 +59,6 @@ _CLEAR = (
 _CLEARED = frozenset({"material_ranking", "failures"})
 """Tables of which a write has then removed every row that it brings."""
 
-
 _KEPT = frozenset(
     {
         *("battery_id", "charged_id", "discharged_id"),
@@ -66,12 +66,6 @@ _KEPT = frozenset(
     }
 )
 """Columns of ``materials`` that a run which did not ask for them leaves as they are."""
-
-_BARRIER = (
-    *("hop_id", "method", "source"),
-    *("em_forward_ev", "em_reverse_ev", "functional", "hubbard_u", "converged"),
-)
-"""Columns of ``barriers`` but its time, its key first."""
 
 
 class Store:
@@ -204,7 +198,7 @@ class Store:
         """Store barriers that came back, all of them or none; those that are there stay untouched.
 
         Args:
-            barriers: the columns of the table but its time, one barrier for each key.
+            barriers: one for each key, as ``screen.barrier_rows`` has them.
 
         Returns:
             ``new``, ``changed`` or ``unchanged`` for each.
@@ -212,25 +206,8 @@ class Store:
         Raises:
             UserError: the database cannot be written.
         """
-        states, columns = [], ", ".join(_BARRIER)
         with translated(self.path), transaction(self._con):
-            for barrier in barriers:
-                row = [barrier[name] for name in _BARRIER]
-                there = rows(
-                    self._con,
-                    f"select {columns} from barriers "
-                    "where hop_id = ? and method = ? and source = ?",
-                    row[:3],
-                )
-                state = "new" if not there else "unchanged" if there == [tuple(row)] else "changed"
-                if state != "unchanged":
-                    self._con.execute(
-                        f"insert or replace into barriers ({columns}, imported_at) "
-                        f"values ({', '.join('?' * len(row))}, ?)",
-                        [*row, utc_now()],
-                    )
-                states.append(state)
-        return states
+            return put_barriers(self._con, barriers)
 
     def note_left_out(self, campaign_id: str, counts: Mapping[str, int]) -> None:
         """Note how many materials a server's own filters have left out, by reason."""

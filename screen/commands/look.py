@@ -27,17 +27,20 @@ _MOST_ROWS = 200
 def status(db: Db = _DEFAULT_DB, as_json: AsJson = False) -> None:
     """Counts by stage, failures by reason, rate and what remains, for each campaign."""
     from screen.output import print_json
-    from screen.queries import campaigns
+    from screen.queries import campaigns, models_that_ranked
     from screen.reader import open_reader
 
     with open_reader(db) as reader:
         _say_age(reader)
         found = campaigns(reader)
+        models = models_that_ranked(reader)
         age_s = reader.snapshot_age_s
     if as_json:
-        print_json({"db": str(db), "snapshot_age_s": age_s, "campaigns": found})
+        document = {"campaigns": found, "models": models}
+        print_json({"db": str(db), "snapshot_age_s": age_s, **document})
     else:
-        print("\n\n".join("\n".join(_status_lines(campaign)) for campaign in found))
+        parts = ["\n".join(_status_lines(campaign)) for campaign in found]
+        print("\n\n".join([*parts, *_model_lines(models)]))
     if not found:
         raise NothingToShow(f"{db}: no campaign yet; `screen run` makes one")
 
@@ -54,6 +57,10 @@ def top(
         float | None, typer.Option(help="Highest barrier, eV. (default: any)")
     ] = None,
     ion: Annotated[str | None, typer.Option(help="Only this ion. (default: all)")] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(help="Id or name of one that ranked. (default: of each row the last)"),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """The lowest barriers, with their 90 % intervals.
@@ -62,14 +69,15 @@ def top(
     """
     from screen.chemsys import check_element
     from screen.output import print_json
-    from screen.queries import TopQuery, top_hops, top_materials
+    from screen.queries import TopQuery, ranked_model, top_hops, top_materials
     from screen.reader import open_reader
 
     if ion is not None:
         check_element(ion)
-    query = TopQuery(n, dimension, max_em, ion)
     with open_reader(db) as reader:
         _say_age(reader)
+        model_id = None if model is None else ranked_model(reader, model)
+        query = TopQuery(n, dimension, max_em, ion, model_id)
         found = (top_materials if by == "material" else top_hops)(reader, query)
     if as_json:
         print_json(found)
@@ -96,8 +104,9 @@ def sql(
 ) -> None:
     """Ask the database anything; it cannot be changed this way.
 
-    Views: ranked_materials, ranked_hops, parity, funnel. Tables: campaigns, materials, hops,
-    predictions, material_ranking, barriers, failures, campaign_materials.
+    Views: ranked_materials, ranked_hops, parity, corrected_barriers, funnel; material_rankings and
+    hop_rankings by every model. Tables: campaigns, materials, hops, predictions, material_ranking,
+    barriers, profiles, failures, campaign_materials.
     """
     from screen.output import export, notice, print_table, write_csv, write_json
     from screen.reader import open_reader
@@ -152,6 +161,12 @@ def _status_lines(campaign: Record) -> list[str]:
     failed = campaign["failed"]
     lines.append(f"  {'failures':16}{sum(e['n'] for e in failed if e['stage'] != 'server'):>9,}")
     return lines + [f"    {e['stage']}: {e['reason']:24}{e['n']:>9,}" for e in failed]
+
+
+def _model_lines(models: list[Record]) -> list[str]:
+    """Who ranked, the latest first, as one part; none where nobody did."""
+    lines = ["ranked by"] + [f"  {m['model_id']:32}{m['materials']:>9,} materials" for m in models]
+    return ["\n".join(lines)] if models else []
 
 
 def _show_materials(found: list[Record]) -> None:

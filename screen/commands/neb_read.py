@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -36,7 +37,7 @@ def read(places: Places, db: Db = Path("ionscreen.duckdb"), as_json: AsJson = Fa
     done = import_results(read_all(places), db)
     if as_json:
         barriers = [
-            {"state": state, **vars(one)}
+            {"state": state, **asdict(one)}
             for state, one in zip(done.states, done.barriers, strict=True)
         ]
         print_json({"barriers": barriers, "refused": [vars(one) for one in done.refusals]})

@@ -31,16 +31,20 @@ def parity(
 
     Each score has its 95 % bootstrap interval; accuracy is of calling a hop good at 0.65 eV, cover
     the share of references within the 90 % interval. Bands of a calculator without DFT are
-    compared with DFT's of the same hops, too.
+    compared with DFT's of the same hops, too; where five hops or more have both, its barriers are
+    shown raw and corrected side by side.
     """
+    from screen.mlip_correction import LEAST_POINTS
     from screen.output import notice, print_json
-    from screen.parity import read_groups
+    from screen.parity import read_corrections, read_groups, read_waiting
     from screen.reader import open_reader
 
     with open_reader(db) as reader:
         if reader.snapshot_age_s is not None:
             notice(f"a run is writing {db}: this is as of {reader.snapshot_age_s:.0f} s ago")
         groups = read_groups(reader, model, all_)
+        corrections = read_corrections(reader, all_)
+        waiting = read_waiting(reader)
     found = [group.scores() for group in groups]
     if output is not None:
         from screen.parity_figure import draw_parity
@@ -48,9 +52,16 @@ def parity(
         draw_parity(groups, output)
         notice(f"drawn in {output}")
     if as_json:
-        print_json(found)
-    else:
-        _show(found)
+        print_json([{**one, "correction": _correction_of(one, corrections)} for one in found])
+        return
+    _show(found)
+    for correction in corrections:
+        _show_correction(correction)
+    for one in waiting:
+        notice(
+            f"{one['method']}: {one['n']} hops have a barrier of {one['functional']}, too; "
+            f"its barriers are corrected from {LEAST_POINTS} on"
+        )
 
 
 def _show(found: list[Record]) -> None:
@@ -64,6 +75,38 @@ def _show(found: list[Record]) -> None:
             rows.append([*head, ion, scores["n"], *(_with_interval(scores, k) for k, _ in _SCORES)])
     columns = ["predicted by", "against", "functional", "ion", "n", *(name for _, name in _SCORES)]
     print_table(columns, rows, right=("n",))
+
+
+def _correction_of(scores: Record, corrections: list[Record]) -> Record | None:
+    """Of a calculator's barriers to the functional that they stand against."""
+    for one in corrections:
+        if (one["method"], one["functional"]) == (scores["predicted_by"], scores["functional"]):
+            return one
+    return None
+
+
+def _show_correction(found: Record) -> None:
+    """What a line makes of a calculator's barriers, each beside what it was."""
+    from screen.output import notice, print_table
+
+    print(
+        f"\n{found['method']} corrected to {found['functional']}: "
+        f"{found['slope']:.3f} Em {found['offset_ev']:+.3f} eV, from {found['n_points']} hops; "
+        f"MAE {found['mae_raw_ev']:.3f} eV, corrected {found['mae_corrected_ev']:.3f} eV "
+        "(each hop left out of its fit)"
+    )
+    rows = [
+        [
+            *(row[name] for name in ("hop_id", "formula", "ion", "em_raw_ev")),
+            f"{row['em_corrected_ev']:.3f} ± {found['sigma_ev']:.3f}",
+            row["reference_ev"],
+        ]
+        for row in found["barriers"]
+    ]
+    columns = ["hop", "formula", "ion", "raw eV", "corrected eV", found["functional"] + " eV"]
+    print_table(columns, rows, right=columns[3:])
+    if not found["helps"]:
+        notice(f"{found['method']}: the correction does not help; go by the raw barriers")
 
 
 def _with_interval(scores: Record, name: str) -> str:

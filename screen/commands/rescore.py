@@ -26,9 +26,11 @@ def rescore(
     db: Db = _DEFAULT_DB,
     model: Annotated[str, typer.Option(help="Name of a model, or its folder.")] = DEFAULT_MODEL,
     ion: Annotated[str | None, typer.Option(help="Only this ion. (default: all)")] = None,
-    engine: Annotated[
-        Literal["inline"], typer.Option(help="All in this process, on the GPU if there is one.")
-    ] = "inline",
+    engine: Annotated[Literal["inline"], typer.Option(help="Without a cluster.")] = "inline",
+    num_cpus: Annotated[
+        int,
+        typer.Option(min=1, help="Processes that predict on CPUs; 1: this one, on the GPU if any."),
+    ] = 1,
     as_json: AsJson = False,
 ) -> None:
     """Predict stored hops by another model and rank by it, without a source.
@@ -43,7 +45,7 @@ def rescore(
     if ion is not None:
         check_element(ion)
     with RunProgress(stderr()) as ticker:
-        found = rescore_hops(db, model, ion, ticker=ticker)
+        found = rescore_hops(db, model, ion, ticker=ticker, num_cpus=num_cpus)
     if as_json:
         print_json({"db": str(db), **found.record()})
     else:

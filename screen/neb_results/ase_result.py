@@ -31,14 +31,38 @@ def read_ase(calculation: Calculation) -> Barrier:
         raise PathwayError(
             "other_hop", f"{RESULT} is of {named}, meta.json of {calculation.hop_id}; which is it?"
         )
+    functional = result.get("functional")
+    method = f"ase:{result.get('calculator') or 'unnamed'}"
+    if functional:
+        calculation = replace(calculation, functional=str(functional))
+    if result.get("collapsed"):
+        return _collapsed(calculation, method, result)
     energies_ev = result["energies_ev"]
     calculation.check_images(len(energies_ev), "images")
-    functional = result.get("functional")
     return barrier_of(
-        replace(calculation, functional=functional) if functional else calculation,
-        f"ase:{result.get('calculator') or 'unnamed'}",
+        calculation,
+        method,
         energies_ev,
         bool(result.get("converged")),
+        path_a=result.get("path_a"),
+    )
+
+
+def _collapsed(calculation: Calculation, method: str, result: dict[str, Any]) -> Barrier:
+    """A band whose ends did not stay where the hop has them: no barrier, but worth knowing."""
+    said = result.get("collapsed_because") or "an end left its site when it was relaxed"
+    remark = f"collapsed: {' '.join(str(said).split())}"
+    return Barrier(
+        hop_id=calculation.hop_id,
+        method=method,
+        source=calculation.source,
+        em_forward_ev=None,
+        em_reverse_ev=None,
+        functional=calculation.functional,
+        hubbard_u=calculation.hubbard_u,
+        converged=False,
+        notes=(f"{remark}; stored without a barrier",),
+        remark=remark,
     )
 
 
@@ -57,8 +81,9 @@ def lone_calculation(folder: Path) -> Calculation:
 def _result(folder: Path) -> dict[str, Any]:
     try:
         result = json.loads((folder / RESULT).read_text("utf-8"))
-        result["energies_ev"] = [float(energy) for energy in result["energies_ev"]]
-    except (OSError, ValueError, KeyError, TypeError):
+        energies_ev = result.get("energies_ev", [] if result.get("collapsed") else None)
+        result["energies_ev"] = [float(energy) for energy in energies_ev]
+    except (OSError, ValueError, AttributeError, TypeError):
         raise PathwayError(
             "unreadable", f"{RESULT} is not what run_neb.py writes; run it again"
         ) from None

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from pathways.types import PathwayError
+from screen.neb_results.profiles import path_of_structures
 from screen.neb_results.results import (
     Barrier,
     Calculation,
@@ -77,7 +78,13 @@ def _barrier(entry: Mapping[str, Any], path: Path, near: Calculation | None) -> 
     failed = [str(reason) for reason in result.get("failure_reasons") or ()]
     method = "vasp" if any(result.get(key) for key in _OF_VASP) else "emmet"
     found = barrier_of(
-        calculation, method, energies_ev, converged, _saddle_ev(result, energies_ev), failed
+        calculation,
+        method,
+        energies_ev,
+        converged,
+        _saddle_ev(result, energies_ev),
+        failed,
+        _path_a(result),
     )
     return replace(found, source=path.name if near is None else near.source)
 
@@ -111,6 +118,19 @@ def _calculation(
         n_images=None,
         n_atoms=None,
     )
+
+
+def _path_a(result: Mapping[str, Any]) -> tuple[float, ...] | None:
+    """Length along the path, Å, from the images' structures, where the document has them."""
+    images = result.get("images")
+    if not isinstance(images, list) or not images:
+        return None
+    from pymatgen.core.structure import Structure
+
+    try:
+        return path_of_structures([Structure.from_dict(image) for image in images])
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return None
 
 
 def _saddle_ev(result: Mapping[str, Any], energies_ev: list[float]) -> float | None:

@@ -10,6 +10,7 @@ from pathways.types import PathwayError
 from screen.errors import UserError
 from screen.neb.run_neb import RESULT
 from screen.neb_results.ase_result import lone_calculation, read_ase
+from screen.neb_results.axsf import IMAGES
 from screen.neb_results.csv_table import is_table, read_csv
 from screen.neb_results.documents import documents_of, read_documents
 from screen.neb_results.espresso_result import PROFILE, read_espresso
@@ -56,7 +57,7 @@ def _read_tree(root: Path) -> Iterator[Found]:
         elif RESULT in files:
             below.clear()
             yield _lone_result(folder)
-        elif PROFILE in files or _is_vasp(folder, below):
+        elif PROFILE in files or IMAGES in files or _is_vasp(folder, below):
             below.clear()
             yield Refusal(
                 str(folder),

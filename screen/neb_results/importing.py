@@ -77,4 +77,13 @@ def _twice(one: Barrier) -> Refusal:
 
 
 def _row(one: Barrier) -> dict[str, object]:
-    return {key: value for key, value in vars(one).items() if key != "notes"}
+    """As ``Store.write_barriers`` takes it."""
+    row = {key: value for key, value in vars(one).items() if key not in ("notes", "remark")}
+    profile = None
+    if one.profile is not None:
+        profile = {
+            key: list(value) if isinstance(value, tuple) else value
+            for key, value in vars(one.profile).items()
+        }
+        profile["highest_segment_ev"] = one.profile.highest_segment_ev
+    return {**row, "profile": profile, "note": one.remark}

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pathways.types import PathwayError
+from screen.neb_results.profiles import Profile, profile_of
 
 _BELOW_ENDS_EV = 0.05
 """An image lower than both ends by more is worth a word."""
@@ -17,14 +18,15 @@ _BELOW_ENDS_EV = 0.05
 
 @dataclass(frozen=True)
 class Barrier:
-    """A row of the table ``barriers``, but for its time."""
+    """A row of the table ``barriers``, but for its time, and one of ``profiles``."""
 
     hop_id: str
     method: str
     """``vasp``, ``qe``, ``ase:<calculator>``, ``csv`` or what a file says."""
     source: str
     """Folder or file, without what it lies in, so that a moved shortlist is the same one."""
-    em_forward_ev: float
+    em_forward_ev: float | None
+    """None where there is none although a band was relaxed: ``remark`` says why."""
     em_reverse_ev: float | None
     """None where only one way is known."""
     functional: str | None
@@ -34,6 +36,10 @@ class Barrier:
     """None: not said."""
     notes: tuple[str, ...] = ()
     """What to know of it, one line each; not stored."""
+    profile: Profile | None = None
+    """None: no energies along the path."""
+    remark: str | None = None
+    """What is stored of a band that is not as it should be, one line."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +67,12 @@ class Calculation:
     n_images: int | None
     """The two ends counted."""
     n_atoms: int | None
+    elements: tuple[str, ...] = ()
+    """Each once, in the atoms' order; empty: not said."""
+    mover: int | None = None
+    """Which atom hops."""
+    length_a: float | None = None
+    """Of the hop, Å."""
 
     @property
     def source(self) -> str:
@@ -97,6 +109,8 @@ def calculation_of(folder: Path) -> Calculation:
     if not isinstance(hop_id, str) or not hop_id:
         raise PathwayError("bad_meta", "meta.json has no hop_id; copy it from the shortlist again")
     images, atoms = meta.get("intermediate_images"), meta.get("n_atoms")
+    mover, length_a = meta.get("moving_atom"), meta.get("length_a")
+    elements = meta.get("elements")
     return Calculation(
         folder=folder,
         hop_id=hop_id,
@@ -105,6 +119,9 @@ def calculation_of(folder: Path) -> Calculation:
         hubbard_u=hubbard_text(meta.get("hubbard_u_ev")),
         n_images=images + 2 if isinstance(images, int) else None,
         n_atoms=atoms if isinstance(atoms, int) else None,
+        elements=tuple(map(str, elements)) if isinstance(elements, list) else (),
+        mover=mover if isinstance(mover, int) else None,
+        length_a=float(length_a) if isinstance(length_a, int | float) else None,
     )
 
 
@@ -131,6 +148,7 @@ def barrier_of(
     converged: bool | None,
     saddle_ev: float | None = None,
     notes: Sequence[str] = (),
+    path_a: Sequence[float] | None = None,
 ) -> Barrier:
     """The barriers of a band, there and back.
 
@@ -141,6 +159,7 @@ def barrier_of(
         converged: whether ends and band are.
         saddle_ev: energy of the saddle, where a curve tells better than the highest image.
         notes: what else there is to say.
+        path_a: length along the path to each image, Å.
 
     Raises:
         PathwayError: ``no_energies``; ``no_saddle`` where an end is the highest image.
@@ -156,12 +175,17 @@ def barrier_of(
             "no image lies above both ends: an end is no minimum, or images are too few; "
             "relax the ends and run again with more images",
         )
+    top = max(inner) if saddle_ev is None else max(saddle_ev, max(inner))
+    profile = profile_of(energies_ev, path_a, top)
     said = list(notes)
-    if min(inner) < min(first, last) - _BELOW_ENDS_EV:
-        said.append("an image lies below both ends: the hop has a minimum on its way")
+    if profile.intermediate_minima:
+        below = min(inner) < min(first, last) - _BELOW_ENDS_EV
+        said.append(
+            f"minima on its way: {profile.intermediate_minima}{', below both ends' * below}; "
+            f"the highest climb from one to the next is {profile.highest_segment_ev:.3f} eV"
+        )
     if converged is False:
         said.append("not converged: stored as such; run it on and read it again")
-    top = max(inner) if saddle_ev is None else max(saddle_ev, max(inner))
     return Barrier(
         hop_id=calculation.hop_id,
         method=method,
@@ -172,6 +196,7 @@ def barrier_of(
         hubbard_u=calculation.hubbard_u,
         converged=converged,
         notes=tuple(said),
+        profile=profile,
     )
 
 

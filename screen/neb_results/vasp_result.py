@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import itertools
 import re
 import warnings
 from collections.abc import Sequence
@@ -14,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from pathways.types import PathwayError
+from screen.neb_results.profiles import path_of_structures
 from screen.neb_results.results import Barrier, Calculation, barrier_of, check_functional
 
 _OUTPUTS = ("OUTCAR", "OUTCAR.gz", "vasprun.xml", "vasprun.xml.gz")
@@ -74,8 +74,9 @@ def read_vasp(calculation: Calculation) -> Barrier:
     check_functional(calculation, found, "OUTCARs")
     energies_ev = [image.energy_ev for image in images]
     converged = all(image.converged for image in images)
-    saddle_ev = None if _climbs(places[0].parent) else _spline_top(places, energies_ev)
-    return barrier_of(calculation, "vasp", energies_ev, converged, saddle_ev)
+    path_a = _path_a(places)
+    saddle_ev = None if _climbs(places[0].parent) else _spline_top(path_a, energies_ev)
+    return barrier_of(calculation, "vasp", energies_ev, converged, saddle_ev, path_a=path_a)
 
 
 def _find(folder: Path, places: Sequence[Path], index: int) -> Path:
@@ -179,21 +180,28 @@ def _climbs(place: Path) -> bool:
     return re.search(r"^\s*LCLIMB\s*=\s*\.?T", text, re.MULTILINE | re.IGNORECASE) is not None
 
 
-def _spline_top(places: Sequence[Path], energies_ev: Sequence[float]) -> float | None:
-    """Highest energy on the spline, eV; None where the images' atoms are not there to be read."""
-    from pymatgen.analysis.transition_state import NEBAnalysis
+def _path_a(places: Sequence[Path]) -> tuple[float, ...] | None:
+    """Length along the path, Å; None where the images' atoms are not there to be read."""
     from pymatgen.core.structure import Structure
 
     try:
-        files = [_places(place) for place in places]
-        structures = [Structure.from_file(path, sort=False) for path in files]
-        steps_a = [
-            float(np.sqrt(sum(a.distance(b) ** 2 for a, b in zip(*pair, strict=True))))
-            for pair in itertools.pairwise(structures)
-        ]
-        along_a = np.concatenate([[0.0], np.cumsum(steps_a)])
-        analysis = NEBAnalysis(along_a, energies_ev, np.zeros(len(along_a)), structures)
+        return path_of_structures(
+            [Structure.from_file(_places(place), sort=False) for place in places]
+        )
     except (OSError, ValueError, IndexError):
+        return None
+
+
+def _spline_top(path_a: Sequence[float] | None, energies_ev: Sequence[float]) -> float | None:
+    """Highest energy on the spline, eV; None without a path."""
+    if path_a is None:
+        return None
+    from pymatgen.analysis.transition_state import NEBAnalysis
+
+    along_a = np.array(path_a)
+    try:
+        analysis = NEBAnalysis(along_a, energies_ev, np.zeros(len(along_a)), [])
+    except ValueError:  # two images at one place
         return None
     curve = analysis.spline(np.linspace(0.0, along_a[-1], 2001))
     return float(energies_ev[0] + curve.max())

@@ -44,6 +44,19 @@ def test_migrates_from_the_first_schema(path: Path) -> None:
     con.close()
 
 
+def test_views_of_an_older_schema_are_replaced(path: Path) -> None:
+    con = duckdb.connect(str(path))
+    for migration in MIGRATIONS[:6]:
+        apply(con, migration)
+    con.execute("create view ranked_materials as select 1 as rank")
+    con.execute("insert into barriers values ('h', 'vasp', 'x', .5, .4, 'PBE', null, true, now())")
+    con.close()
+    with open_reader(path) as reader:
+        assert reader.records("select * from ranked_materials") == []
+        (row,) = reader.records("select label, reference_ev from labelled_barriers")
+    assert row == {"label": "PBE", "reference_ev": 0.5}
+
+
 def refused(path: Path, *, read: bool) -> UserError:
     opener = open_reader if read else Store.open
     with pytest.raises(UserError) as caught, contextlib.ExitStack() as stack:

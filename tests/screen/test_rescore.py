@@ -157,6 +157,22 @@ def test_as_a_fresh_run_with_that_model(
     assert own["candidates"] == own["expected"] == len(before["materials"])
 
 
+def test_several_processes_give_the_same(
+    catalog: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model_id, found = checkpoint.model_id(tiny_model), []
+    monkeypatch.chdir(tiny_model.parent)  # a folder that only this process is in
+    for name, words in (("one", []), ("two", ["--num-cpus", "2"])):
+        (tmp_path / name).mkdir()
+        db = copy_of(catalog, tmp_path / name)
+        assert rescore(db, "--model", f"./{tiny_model.name}", *words) == 0
+        found.append(scores(db, model_id))
+    alone, together = found
+    assert len(alone["predictions"]) > 4
+    for table in WRITTEN:
+        same_rows(together[table], alone[table])
+
+
 def test_only_what_is_missing_is_done(
     catalog: Path, blend: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -27,9 +27,9 @@ def db(store: Store, path: Path) -> Path:
     return path
 
 
-def rows(db: Path) -> list[dict[str, Any]]:
+def rows(db: Path, table: str = "barriers") -> list[dict[str, Any]]:
     with open_reader(db) as reader:
-        return reader.records("select * from barriers order by all")
+        return reader.records(f"select * from {table} order by all")
 
 
 def hop_of(name: str) -> str:

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -49,9 +50,12 @@ def test_a_run_is_read_before_while_and_after(folder: Path, read_back: ReadBack,
     assert whole["em_forward_ev"] == pytest.approx(said["em_forward_ev"])
     assert whole["em_reverse_ev"] == pytest.approx(said["em_reverse_ev"])
     assert whole["em_forward_ev"] > 0.5
+    assert whole["profile"]["energies_ev"] == pytest.approx(said["energies_ev"])
+    assert whole["profile"]["path_a"] == pytest.approx(said["path_a"])
+    assert whole["profile"]["path_a"][-1] > 1.0
 
 
-def result(folder: Path, **changes: object) -> Path:
+def result(folder: Path, **changes: Any) -> Path:
     document = {
         "hop_id": hop_of("LiCoO2"),
         "energies_ev": [0.0, 0.2, 0.5, 0.3, 0.1],
@@ -68,6 +72,22 @@ def test_a_result_alone_names_its_hop(folder: Path, tmp_path: Path, read_back: R
     [one] = read_back(result(lone)).barriers
     assert (one["em_forward_ev"], one["em_reverse_ev"]) == pytest.approx((0.5, 0.4))
     assert read_back(result(lone, hop_id=None)).reasons == ["no_meta"]
+
+
+def test_ends_that_became_one_are_stored_without_a_barrier(
+    folder: Path, read_back: ReadBack, db: Path
+) -> None:
+    because = "the ends are 0.10 Å apart after relaxation: an end is no minimum"
+    changes = {"collapsed": True, "collapsed_because": because, "energies_ev": []}
+    [one] = read_back(result(folder, converged=False, **changes)).barriers
+    assert one["notes"] == [f"collapsed: {because}; stored without a barrier"]
+    [stored] = rows(db)
+    assert (stored["em_forward_ev"], stored["converged"]) == (None, False)
+    [stored] = rows(db, "profiles")
+    assert (stored["note"], stored["energies_ev"]) == (f"collapsed: {because}", None)
+    [one] = read_back(result(folder)).barriers  # run again, from better ends
+    assert one["state"] == "changed"
+    assert [row["note"] for row in rows(db, "profiles")] == [None]
 
 
 def test_a_band_that_did_not_converge_is_stored_as_such(

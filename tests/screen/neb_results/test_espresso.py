@@ -8,10 +8,22 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from tests.screen.neb_results.conftest import AddCalculation, ReadBack, hop_of
+from tests.screen.neb_results.conftest import AddCalculation, ReadBack, hop_of, rows
 
+H3 = Path(__file__).parent / "h3"
+"""What neb.x 6.7 left of ``NEB_IN`` with five images, of which the middle one climbs."""
+H3_META = {
+    "n_atoms": 3,
+    "elements": ["H"],
+    "ion": "H",
+    "moving_atom": 0,
+    "length_a": 1.592,
+}
+PATH_A = 2.78293609
+"""Length of its path."""
 PSEUDO = Path("/usr/share/espresso/pseudo/H.pbe-kjpaw.UPF")
 NEB_IN = """\
 BEGIN
@@ -107,6 +119,113 @@ def test_convergence_is_what_the_last_run_said_else_the_errors(
     assert not converged()
 
 
+def change_meta(folder: Path, **changes: object) -> None:
+    meta = json.loads((folder / "meta.json").read_text())
+    (folder / "meta.json").write_text(json.dumps(meta | changes))
+
+
+@pytest.fixture
+def h3(add_calculation: AddCalculation) -> Path:
+    """The real run in the place of a written band's."""
+    made = add_calculation("LiFePO4", "qe", "--images", "3")
+    change_meta(made, **H3_META)
+    for path in H3.iterdir():
+        shutil.copy(path, made)
+    return made
+
+
+def test_images_give_the_path_and_the_profile_is_stored(
+    h3: Path, read_back: ReadBack, db: Path
+) -> None:
+    [one] = read_back(h3).barriers
+    table = np.loadtxt(H3 / "neb.dat")
+    profile = one["profile"]
+    assert profile["energies_ev"] == pytest.approx(table[:, 1], abs=1e-9)
+    # neb.x gives each image's share of the path that its images make up.
+    assert profile["path_a"] == pytest.approx(table[:, 0] * PATH_A, abs=1e-5)
+    assert (profile["intermediate_minima"], one["converged"]) == (0, True)
+    [stored] = rows(db, "profiles")
+    assert stored["hop_id"] == hop_of("LiFePO4")
+    for name, value in profile.items():
+        assert stored[name] == value
+    assert stored["highest_segment_ev"] == pytest.approx(one["em_forward_ev"])
+    assert [again["state"] for again in read_back(h3).barriers] == ["unchanged"]
+
+
+def test_images_and_output_alone_are_enough(h3: Path, read_back: ReadBack) -> None:
+    [whole] = read_back(h3).barriers
+    (h3 / "neb.dat").unlink()
+    [one] = read_back(h3).barriers
+    for name in ("em_forward_ev", "em_reverse_ev"):
+        assert one[name] == pytest.approx(whole[name], abs=2e-7)  # the output has fewer digits
+    assert one["profile"]["path_a"] == whole["profile"]["path_a"]
+    (h3 / "neb.axsf").unlink()
+    assert read_back(h3).reasons == ["unfinished"]
+
+
+def test_without_images_the_output_tells_how_long_the_path_is(
+    h3: Path, read_back: ReadBack
+) -> None:
+    (h3 / "neb.axsf").unlink()
+    [one] = read_back(h3).barriers
+    assert one["profile"]["path_a"][-1] == pytest.approx(PATH_A, abs=1e-3)
+    (h3 / "neb.out").unlink()
+    [one] = read_back(h3).barriers
+    assert one["profile"]["path_a"] is None
+
+
+def two_atoms(folder: Path) -> None:
+    change_meta(folder, n_atoms=2)
+
+
+def other_elements(folder: Path) -> None:
+    change_meta(folder, elements=["Li", "O"])
+
+
+def longer_hop(folder: Path) -> None:
+    change_meta(folder, length_a=3.1)
+
+
+def other_ion(folder: Path) -> None:
+    change_meta(folder, moving_atom=1)
+
+
+def fewer_in_axsf(folder: Path) -> None:
+    head, *images = (folder / "neb.axsf").read_text().split(" PRIMCOORD")
+    head = head.replace("ANIMSTEPS   5", "ANIMSTEPS   4")
+    (folder / "neb.axsf").write_text(" PRIMCOORD".join([head, *images[:-1]]))
+
+
+def torn_axsf(folder: Path) -> None:
+    text = (folder / "neb.axsf").read_text()
+    (folder / "neb.axsf").write_text(text[: len(text) // 2])
+
+
+def changing_atoms(folder: Path) -> None:
+    text = (folder / "neb.axsf").read_text()
+    (folder / "neb.axsf").write_text(text[:-200] + text[-200:].replace(" H ", " He "))
+
+
+OTHER_BANDS: dict[str, tuple[Callable[[Path], None], str]] = {
+    "3 atoms in neb.axsf, meta.json says 2": (two_atoms, "other_atoms"),
+    "in the order H in neb.axsf, meta.json says Li-O": (other_elements, "other_atoms"),
+    "goes 1.59 Å in neb.axsf, meta.json says 3.10": (longer_hop, "other_hop"),
+    "the ion (atom 2) 0.00 Å": (other_ion, "other_hop"),
+    "5 images in neb.dat, 4 in neb.axsf": (fewer_in_axsf, "other_images"),
+    "not what neb.x writes": (torn_axsf, "unreadable"),
+    "different atoms": (changing_atoms, "other_atoms"),
+}
+
+
+@pytest.mark.parametrize("said", OTHER_BANDS)
+def test_images_of_another_band_are_refused(h3: Path, read_back: ReadBack, said: str) -> None:
+    change, reason = OTHER_BANDS[said]
+    change(h3)
+    done = read_back(h3)
+    assert done.reasons == [reason]
+    assert said in done.refused[0]["detail"]
+
+
 def cut_short(folder: Path) -> None:
     (folder / "neb.path").write_text(PATH.replace("20\n      20\n       0", "0\n 20\n  3"))
 
@@ -168,8 +287,7 @@ def test_the_functional_that_was_written_is_taken(folder: Path, read_back: ReadB
 def test_the_real_code(add_calculation: AddCalculation, read_back: ReadBack) -> None:
     """A run of neb.x in the place of a written band's."""
     folder = add_calculation("LiFePO4", "qe", "--images", "1")
-    meta = json.loads((folder / "meta.json").read_text())
-    (folder / "meta.json").write_text(json.dumps(meta | {"n_atoms": 3}))
+    change_meta(folder, **H3_META)
     (folder / "neb.in").write_text(NEB_IN.replace("PLACE", str(PSEUDO.parent)))
     with (folder / "neb.out").open("w") as output:
         subprocess.run(["neb.x", "-inp", "neb.in"], cwd=folder, stdout=output, check=True)
@@ -181,3 +299,4 @@ def test_the_real_code(add_calculation: AddCalculation, read_back: ReadBack) -> 
     assert one["em_forward_ev"] == pytest.approx(said)
     assert one["em_reverse_ev"] == pytest.approx(said, abs=1e-4)
     assert said > 0.1
+    assert one["profile"]["path_a"][-1] == pytest.approx(5.218 * 0.529177, abs=0.02)

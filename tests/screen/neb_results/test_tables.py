@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from emmet.core.neb import NebResult
+from pymatgen.core import Lattice, Structure
 
 from tests.screen.neb_results.conftest import AddCalculation, ReadBack, hop_of, rows
 
@@ -26,6 +27,7 @@ def test_a_csv(tmp_path: Path, read_back: ReadBack, db: Path) -> None:
     assert set(done.reasons) == expected
     assert len(done.refused) == len(expected)
     stored = {row["hop_id"]: row for row in rows(db)}
+    assert rows(db, "profiles") == []  # a table says nothing of the way
     assert (stored[co]["method"], stored[co]["source"]) == ("csv", "from paper.csv")
     assert (stored[co]["em_reverse_ev"], stored[co]["converged"]) == (0.4, True)
     assert (stored[fe]["em_reverse_ev"], stored[fe]["converged"]) == (None, None)
@@ -51,6 +53,20 @@ def test_an_emmet_document_gives_emmets_barriers(tmp_path: Path, read_back: Read
         assert one["em_forward_ev"] == pytest.approx(result.forward_barrier, abs=1e-4)
         assert one["em_reverse_ev"] == pytest.approx(result.reverse_barrier, abs=1e-4)
         assert (one["method"], one["converged"]) == ("emmet", True)
+
+
+def test_a_documents_images_give_the_path(tmp_path: Path, read_back: ReadBack) -> None:
+    lattice = Lattice.orthorhombic(4, 5, 6)
+    images = [Structure(lattice, ["Li"], [[x, 0, 0]]).as_dict() for x in (0.9, 1.1, 1.4)]
+    document = {"energies": [0.0, 0.4, 0.1], "state": "successful", "images": images}
+    path = tmp_path / "doc.json"
+    path.write_text(json.dumps(document | {"hop_id": hop_of("LiCoO2")}))
+    [one] = read_back(path).barriers
+    assert one["profile"]["path_a"] == pytest.approx([0.0, 0.8, 2.0])
+    images[1] = {"broken": True}
+    path.write_text(json.dumps(document | {"hop_id": hop_of("LiCoO2")}))
+    [one] = read_back(path).barriers
+    assert (one["profile"]["path_a"], one["state"]) == (None, "changed")
 
 
 def test_a_flows_record_carries_hop_and_functional(tmp_path: Path, read_back: ReadBack) -> None:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import gzip
+import itertools
 import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+from ase.geometry import find_mic
+from ase.io import read
 
 from screen.cli import main
 from tests.screen.neb_results.conftest import (
@@ -40,6 +44,14 @@ def test_a_finished_band_is_read_both_ways(folder: Path, read_back: ReadBack, db
     assert (one["em_forward_ev"], one["em_reverse_ev"]) == pytest.approx((0.5, 0.4))
     assert (one["converged"], one["state"], one["hubbard_u"]) == (True, "new", None)
     assert one["source"] == f"{folder.parent.name}/vasp"
+    [profile] = rows(db, "profiles")
+    assert profile["energies_ev"] == pytest.approx([0.0, 0.2, 0.5, 0.3, 0.1])
+    images = [read(folder / "neb" / f"{index:02d}" / "POSCAR") for index in range(5)]
+    steps_a = [
+        np.linalg.norm(find_mic(b.positions - a.positions, a.cell)[1])
+        for a, b in itertools.pairwise(images)
+    ]
+    assert profile["path_a"] == pytest.approx([0.0, *np.cumsum(steps_a)], abs=1e-4)
     [row] = rows(db)
     again = read_back(folder.parent)
     assert [one["state"] for one in again.barriers] == ["unchanged"]
