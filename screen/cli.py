@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -24,9 +25,14 @@ from screen.commands import (
     look,
     models,
     neb,
+    neb_profiles,
     neb_read,
+    neb_relax,
     parity,
+    paths,
+    plot,
     refit,
+    report,
     rescore,
     run,
     shortlist,
@@ -46,9 +52,14 @@ __all__ = [
     "main",
     "models",
     "neb",
+    "neb_profiles",
     "neb_read",
+    "neb_relax",
     "parity",
+    "paths",
+    "plot",
     "refit",
+    "report",
     "rescore",
     "run",
     "shortlist",
@@ -92,7 +103,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     debug = "--debug" in given
     given = [word for word in given if word != "--debug"]
     try:
-        code = app(given, prog_name="screen", standalone_mode=False)
+        code = app(given, prog_name=_program(), standalone_mode=False)
         return code if isinstance(code, int) else 0
     except BrokenPipeError:  # as in `screen top | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -109,6 +120,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
             traceback.print_exc()
         return _explain(error)
+
+
+def _program() -> str:
+    """The name that this process goes by, which a shell's completion is registered for."""
+    name = Path(sys.argv[0]).stem
+    return name if name == "ionscreen" else "screen"
 
 
 def _explain(error: Exception) -> int:

@@ -16,6 +16,8 @@ from screen.schema import LATEST, MIGRATIONS, Migration
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
+_OWN = "different configuration than existing"
+"""DuckDB of a file that this process has open for writing."""
 _LOCKED = "Could not set lock on file"
 
 
@@ -43,6 +45,8 @@ def translated(path: Path) -> Iterator[None]:
 
 def explained(path: Path, message: str) -> UserError:
     """The user's line for a message of DuckDB or the system about a database file."""
+    if _OWN in message:
+        return LockedError(path, "this process")
     if _LOCKED in message:
         holder = re.search(r"\(PID (\d+)\)", message)
         return LockedError(path, f"process {holder[1]}" if holder else "another process")

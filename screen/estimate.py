@@ -107,9 +107,9 @@ def _screened(sample: list[Candidate], settings: RunSettings) -> tuple[list[Mate
 
 def _predictor(settings: RunSettings) -> Any:
     from jobs.inline import inline_device
-    from jobs.workers import load_predictor
+    from models.predict import Predictor
 
-    return load_predictor(settings.model, inline_device(settings))
+    return Predictor.load(settings.model, inline_device(settings))
 
 
 def _duration(seconds: float) -> str:

@@ -1,4 +1,4 @@
-"""Figures as PNG, drawn without a display."""
+"""Errors of systems of models, side by side."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pathways.types import FloatArray
-from screen.atomic import replacing
-from screen.errors import FAILED, UserError
+from screen.plots.style import BLUE, VERMILION, save
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 _LEAST_EV = 0.01
 """Smaller errors are drawn here: the axis is logarithmic, and no calculation is as good."""
@@ -29,8 +29,6 @@ TITLES = {
 }
 """Of the kinds of folds."""
 _KEY = "line: median · ◆ and number: mean (eV) · box: middle half · whiskers: 5 % to 95 %"
-# Blue and vermilion of Okabe and Ito, told apart with any colour vision.
-_BOX, _MEAN = "#0072B2", "#D55E00"
 
 
 def can_draw() -> bool:
@@ -51,11 +49,15 @@ def box_plots(errors_ev: Mapping[str, Mapping[str, FloatArray]], path: Path) -> 
 
     Args:
         errors_ev: by kind of folds and system, (n,) absolute errors, eV.
-        path: a PNG file, written whole or not at all.
+        path: .png, .svg or .pdf, written whole or not at all.
 
     Raises:
-        UserError: the file cannot be written.
+        UserError: a name of another kind, or the file cannot be written.
     """
+    save(lambda: _figure(errors_ev), path)
+
+
+def _figure(errors_ev: Mapping[str, Mapping[str, FloatArray]]) -> Figure:
     from matplotlib.figure import Figure
 
     columns = 2 if len(errors_ev) == 4 else min(3, len(errors_ev))
@@ -74,11 +76,7 @@ def box_plots(errors_ev: Mapping[str, Mapping[str, FloatArray]], path: Path) -> 
     for panel in panels[len(errors_ev) :]:
         panel.set_visible(False)
     figure.supxlabel(f"Absolute error of the migration barrier (eV)\n{_KEY}", fontsize="small")
-    try:
-        with replacing(path) as temporary:
-            figure.savefig(temporary, format="png", dpi=300)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written ({error.strerror or error})", FAILED) from error
+    return figure
 
 
 def _box_plot(panel: Axes, errors_ev: Mapping[str, FloatArray]) -> None:
@@ -91,13 +89,13 @@ def _box_plot(panel: Axes, errors_ev: Mapping[str, FloatArray]) -> None:
         widths=0.6,
         whis=(5, 95),
         patch_artist=True,
-        boxprops={"facecolor": f"{_BOX}40", "edgecolor": _BOX},
-        whiskerprops={"color": _BOX},
-        capprops={"color": _BOX},
+        boxprops={"facecolor": f"{BLUE}40", "edgecolor": BLUE},
+        whiskerprops={"color": BLUE},
+        capprops={"color": BLUE},
         medianprops={"color": "black", "linewidth": 1.5},
         flierprops={"marker": ".", "markersize": 2, "markeredgecolor": "0.5"},
     )
-    panel.plot(np.maximum(means, _LEAST_EV), rows, "D", markersize=4, color=_MEAN)
+    panel.plot(np.maximum(means, _LEAST_EV), rows, "D", markersize=4, color=VERMILION)
     for row, mean in zip(rows, means, strict=True):
         panel.text(
             1.01,
@@ -106,7 +104,7 @@ def _box_plot(panel: Axes, errors_ev: Mapping[str, FloatArray]) -> None:
             transform=panel.get_yaxis_transform(),
             va="center",
             fontsize="small",
-            color=_MEAN,
+            color=VERMILION,
         )
     panel.set(yticks=rows, yticklabels=list(errors_ev), ylim=(len(rows) + 0.5, 0.5), xscale="log")
     panel.set_xticks([0.01, 0.1, 1, 10], ["≤ 0.01", "0.1", "1", "10"])

@@ -6,6 +6,8 @@ import io
 from collections.abc import Mapping
 from typing import Any
 
+from screen.plots.style import COLOURS, MARKS
+
 _KINDS = {"group_folds": "hosts never seen", "random_folds": "random folds"}
 
 
@@ -26,13 +28,12 @@ def reliability_png(card: Mapping[str, Any]) -> bytes | None:
     figure = Figure(figsize=(4.2, 4), layout="constrained")
     axes = figure.subplots()
     axes.plot([0, 1], [0, 1], color="0.6", linewidth=1)
-    for (kind, title), marker in zip(_KINDS.items(), "os", strict=True):
+    for (kind, title), marker, color in zip(_KINDS.items(), MARKS, COLOURS, strict=False):
         bins = card.get(f"{kind}_reliability", [])
         chance = [one["p_good"] for one in bins]
         share = [one["share_good"] for one in bins]
         error = [_two_errors(one["share_good"], one["n"] / repeats) for one in bins]
-        drawn = axes.errorbar(chance, share, error, fmt=marker, markersize=3, linewidth=1)
-        color = drawn.lines[0].get_color()
+        axes.errorbar(chance, share, error, fmt=marker, markersize=3, linewidth=1, color=color)
         sizes = [one["n"] / 2 for one in bins]
         axes.scatter(chance, share, sizes, marker=marker, color=color, alpha=0.35, label=title)
     axes.set(

@@ -25,7 +25,9 @@ def _option(default: Any, panel: str, text: str, shown: str | None = None) -> An
         text: Its help.
         shown: The default in words; None shows it as it is, empty shows nothing.
     """
-    words = {True: "yes", False: ""}.get(default, str(default)) if shown is None else shown
+    words = str(default) if shown is None else shown
+    if shown is None and isinstance(default, bool):
+        words = "yes" if default else ""
     text = f"{text} (default: {words})" if words else text
     return field(default=default, metadata={"panel": panel, "help": text})
 
@@ -127,10 +129,13 @@ class RunOptions:
     ray_address: str | None = _option(None, _HOW, "HOST:PORT of a running Ray.", "start one here")
     num_cpus: int | None = _option(None, _HOW, "CPUs to use.", "all")
     num_gpus: float | None = _option(None, _HOW, "GPUs to use.", "all")
+    log_file: str | None = _option(
+        None, _HOW, "File that events are added to, one JSON object a line.", "none"
+    )
 
     hops: Mapping[str, Any] = field(default_factory=dict)
     """Further fields of ``HopSettings``."""
     band: Mapping[str, Any] = field(default_factory=dict)
     """Fields of ``BandSettings``."""
     jobs: Mapping[str, Any] = field(default_factory=dict)
-    """Fields of ``JobOptions``."""
+    """Fields of ``RunSettings`` that are no options of their own."""

@@ -45,7 +45,7 @@ def draw_parity(groups: Sequence[Group], path: Path) -> None:
     figure = Figure(figsize=(4.2 * columns, 4.3 * n_rows), layout="constrained")
     panels = figure.subplots(n_rows, columns, squeeze=False).ravel()
     for panel, group in zip(panels, groups, strict=False):
-        _draw(panel, group, ions)
+        draw_panel(panel, group, ions)
     for panel in panels[len(groups) :]:
         panel.set_visible(False)
     try:
@@ -55,7 +55,8 @@ def draw_parity(groups: Sequence[Group], path: Path) -> None:
         raise UserError(f"{path}: cannot be written ({error.strerror or error})", FAILED) from error
 
 
-def _draw(panel: Axes, group: Group, ions: Sequence[str]) -> None:
+def draw_panel(panel: Axes, group: Group, ions: Sequence[str]) -> None:
+    """Predictions of one group against its computed barriers, a mark for each ion."""
     for number, ion in enumerate(ions):
         rows = [row for row in group.rows if str(row["ion"]) == ion]
         if not rows:

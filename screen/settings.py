@@ -13,8 +13,9 @@ A file has the options by their names with underscores, and tables ``[hops]``, `
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from difflib import get_close_matches
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, get_args, get_origin, get_type_hints
@@ -26,14 +27,6 @@ from screen.chemsys import default_ion, parse
 from screen.errors import FAILED, UserError
 from screen.options import RunOptions
 from screen.sources.base import Query
-
-
-@dataclass(frozen=True)
-class JobOptions:
-    """How work is cut up; seldom worth changing."""
-
-    batch_cost: int | None = None
-    chunk: int = 8
 
 
 def query(options: RunOptions) -> Query:
@@ -98,12 +91,26 @@ def run_settings(options: RunOptions) -> RunSettings:
         raise UserError(str(error)) from error
 
 
-_TABLES: dict[str, tuple[type, frozenset[str]]] = {
+TABLES: dict[str, tuple[type, frozenset[str]]] = {
     "hops": (HopSettings, frozenset({"cutoff_a", "max_hops", "max_sites"})),
     "band": (BandSettings, frozenset()),
-    "jobs": (JobOptions, frozenset()),
+    "jobs": (
+        RunSettings,
+        frozenset(
+            {
+                *("model", "engine", "hops", "band", "mechanism"),
+                *("num_cpus", "num_gpus", "ray_address"),
+            }
+        ),
+    ),
 }
 """Tables of a file: whose fields they hold, and which of these are options of the command line."""
+
+
+def table_fields(name: str) -> list[str]:
+    """Keys of one of ``TABLES``."""
+    holder, elsewhere = TABLES[name]
+    return [entry.name for entry in fields(holder) if entry.name not in elsewhere]
 
 
 def run_options(config: Path | None, given: Mapping[str, Any]) -> RunOptions:
@@ -133,53 +140,78 @@ def read_config(path: Path) -> dict[str, Any]:
         raise UserError(f"{path}: cannot be read ({error.strerror})", FAILED) from None
     except ValueError as error:  # of TOML, or no text at all
         raise UserError(f"{path}: no TOML: {error}", FAILED) from None
+    return checked(str(path), content)
+
+
+def checked(place: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Options by name, each of the kind that it has to be; lists become tuples.
+
+    Args:
+        place: where they stand, for messages.
+        given: what stands there.
+
+    Raises:
+        UserError: an unknown name, or a value of another kind.
+    """
     options: dict[str, Any] = {}
     hints = get_type_hints(RunOptions)
-    for name, value in content.items():
-        if name in _TABLES:
-            options[name] = _table(path, name, value)
+    for name, value in given.items():
+        if name in TABLES:
+            options[name] = _table(place, name, value)
         elif name in hints:
-            options[name] = _checked(path, name, value, hints[name])
+            options[name] = _checked(place, name, value, hints[name])
         else:
-            raise UserError(_unknown(path, name, hints))
+            in_tables = [f"{table}.{key}" for table in TABLES for key in table_fields(table)]
+            raise UserError(_unknown(place, name, list(hints), in_tables))
     return options
 
 
-def _table(path: Path, name: str, value: Any) -> dict[str, Any]:
-    holder, elsewhere = _TABLES[name]
-    if not isinstance(value, dict):
-        raise UserError(f"{path}: {name} is {value!r}, expected a table [{name}]")
+def _table(place: str, name: str, value: Any) -> dict[str, Any]:
+    holder, elsewhere = TABLES[name]
+    if not isinstance(value, Mapping):
+        raise UserError(f"{place}: {name} is {value!r}, expected a table [{name}]")
     hints = get_type_hints(holder)
-    known = [entry.name for entry in fields(holder) if entry.name not in elsewhere]
+    known = table_fields(name)
     for key in value:
         if key in elsewhere:
             option = key.removesuffix("_a")
-            raise UserError(f"{path}: {name}.{key} is set by {option} outside the table")
+            raise UserError(f"{place}: {name}.{key} is set by {option} outside the table")
         if key not in known:
-            raise UserError(_unknown(path, f"{name}.{key}", known))
-    return {key: _checked(path, f"{name}.{key}", entry, hints[key]) for key, entry in value.items()}
+            raise UserError(_unknown(place, f"{name}.{key}", [f"{name}.{one}" for one in known]))
+    return {
+        key: _checked(place, f"{name}.{key}", entry, hints[key]) for key, entry in value.items()
+    }
 
 
-def _unknown(path: Path, name: str, known: Any) -> str:
-    return f"{path}: unknown option {name}; expected one of {', '.join(known)}"
+def _unknown(place: str, name: str, known: list[str], elsewhere: Sequence[str] = ()) -> str:
+    """What is not known, what is, and which of these was meant, dashes and tables aside."""
+    plain = name.replace("-", "_")
+    by_last = {one.rpartition(".")[2]: one for one in elsewhere}
+    near = get_close_matches(plain, known, 1) or [
+        by_last[key] for key in get_close_matches(plain, list(by_last), 1)
+    ]
+    meant = f"; did you mean {near[0]}?" if near else ""
+    return f"{place}: unknown option {name}; expected one of {', '.join(known)}{meant}"
 
 
-def _checked(path: Path, name: str, value: Any, hint: Any) -> Any:
-    """A value of a TOML file as the kind that its field has; lists become tuples."""
+def _checked(place: str, name: str, value: Any, hint: Any) -> Any:
+    """A value as the kind that its field has; lists become tuples."""
     choices = get_args(hint) if isinstance(hint, UnionType) else (hint,)
     for choice in choices:
         if choice is NoneType:
+            if value is None:
+                return None
             continue
         if get_origin(choice) is tuple:
             (item, *_) = get_args(choice)
             if isinstance(value, str) and item is str:
                 return (value,)
-            if isinstance(value, list) and all(_is(entry, item) for entry in value):
+            if isinstance(value, list | tuple) and all(_is(entry, item) for entry in value):
                 return tuple(value)
         elif _is(value, choice):
             return value
-    expected = " or ".join(_kind(choice) for choice in choices if choice is not NoneType)
-    raise UserError(f"{path}: {name} is {value!r}, expected {expected}")
+    expected = " or ".join(kind_of(choice) for choice in choices if choice is not NoneType)
+    raise UserError(f"{place}: {name} is {value!r}, expected {expected}")
 
 
 def _is(value: Any, kind: type) -> bool:
@@ -188,7 +220,8 @@ def _is(value: Any, kind: type) -> bool:
     return isinstance(value, int | float) if kind is float else isinstance(value, kind)
 
 
-def _kind(choice: Any) -> str:
+def kind_of(choice: Any) -> str:
+    """A kind of value in words."""
     if get_origin(choice) is tuple:
-        return f"a list of {_kind(get_args(choice)[0])}"
+        return f"a list of {kind_of(get_args(choice)[0])}"
     return {int: "a whole number", float: "a number", str: "text", bool: "true or false"}[choice]

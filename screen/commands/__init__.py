@@ -14,9 +14,12 @@ INTERRUPTED = 130
 _ORDER = (
     "run",
     "sources",
+    "paths",
     "status",
     "top",
     "sql",
+    "report",
+    "plot",
     "shortlist",
     "neb",
     "parity",
@@ -45,7 +48,6 @@ app = typer.Typer(
     epilog="Every command has --help with an example, and --debug for the traceback of an error.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 

@@ -1,41 +1,89 @@
-"""``screen doctor``: what this machine has."""
+"""``screen doctor``: what this machine has, what is wrong with it, and what to do."""
 
 from __future__ import annotations
 
-import os
-from typing import Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from screen.commands import command
+from screen.errors import FAILED, UserError
 
-_KEYS = ("MP_API_KEY", "MP_API_ENDPOINT", "PMG_VASP_PSP_DIR", "RAY_ADDRESS")
+if TYPE_CHECKING:
+    from screen.doctor.findings import Finding
 
 
-@command("screen doctor --json")
+@command("screen doctor --db mg.duckdb")
 def doctor(
+    db: Annotated[Path | None, typer.Option("--db", help="Look at this database too.")] = None,
+    ray_address: Annotated[
+        str | None, typer.Option(help="HOST:PORT of a running Ray to look at too.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
 ) -> None:
-    """Devices, versions, models, and which keys are set (never their values)."""
+    """Devices, versions, models, keys (never their values); what is wrong, and what to do.
+
+    Ends with 1 where something will not work; what is only slow or missing is a warning.
+    """
+    from screen.output import print_json
+
+    findings = _findings(db, ray_address)
+    report = _report()
+    if as_json:
+        print_json({**report, "findings": [finding.record() for finding in findings]})
+    else:
+        for name, value in _flat(report):
+            print(f"{name:24}{value}")
+        print()
+        for finding in findings:
+            print(f"{finding.state:6}{finding.check:24}{finding.found}")
+            if finding.advice:
+                print(f"{'':30}-> {finding.advice}")
+    failed = [finding.check for finding in findings if finding.state == "fail"]
+    if failed:
+        raise UserError(f"{len(failed)} of {len(findings)} checks: {', '.join(failed)}", FAILED)
+
+
+def _findings(db: Path | None, ray_address: str | None) -> list[Finding]:
+    from screen.doctor import machine, programs
+
+    found = [
+        programs.check_key(),
+        machine.check_gpu(),
+        machine.check_kernel(),
+        *machine.check_disks(),
+        machine.check_shared_memory(),
+        programs.check_ray(ray_address),
+        programs.check_database(db) if db is not None else None,
+        *programs.check_packages(),
+    ]
+    return [finding for finding in found if finding is not None]
+
+
+def _report() -> dict[str, Any]:
+    """What there is, as JSON types."""
     import shutil
 
     from jobs import hardware
-    from models.checkpoint import list_models
-    from screen.output import print_json
+    from screen.doctor.programs import keys_set
     from screen.store import code_version
 
-    report: dict[str, Any] = {
+    return {
         "ionscreen": code_version(),
         **hardware.describe(),
         "disk_free_gib": round(shutil.disk_usage(".").free / 2**30, 1),
-        "models": [info.model_id for info in list_models()],
-        "keys": {name: bool(os.environ.get(name)) for name in _KEYS},
+        "models": _models(),
+        "keys": keys_set(),
     }
-    if as_json:
-        print_json(report)
-        return
-    for name, value in _flat(report):
-        print(f"{name:24}{value}")
+
+
+def _models() -> list[str]:
+    try:
+        from models.checkpoint import list_models
+    except (ImportError, OSError):  # torch is broken, which a finding says
+        return []
+    return [info.model_id for info in list_models()]
 
 
 def _flat(report: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:

@@ -8,24 +8,29 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from screen.commands import INTERRUPTED, command
+from screen.commands.completion import with_completion
 from screen.commands.options import with_options
 from screen.errors import NothingToShow, UserError
 from screen.options import RunOptions
 
 if TYPE_CHECKING:
     from screen.campaign import Outcome
-    from screen.sources import Source
-    from screen.sources.base import Query
+    from screen.running import Wanted
 
 
 _NO_CANDIDATE = "no candidate with {ion}; widen --chemsys or pass another --source"
 
 
 @command('screen run --chemsys "Mg-*" --db mg.duckdb')
+@with_completion
 @with_options(RunOptions)
 def run(
     config: Annotated[
         Path | None, typer.Option(help="TOML file of these options and finer ones.")
+    ] = None,
+    write_config: Annotated[
+        Path | None,
+        typer.Option(help="Write such a file, with every option and its default, and stop."),
     ] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Do again what is done.")] = False,
     dry_run: Annotated[
@@ -38,78 +43,62 @@ def run(
 
     What is done is not done again: the same command goes on where it was interrupted.
     """
-    from screen.settings import query, run_options
+    from screen.settings import run_options
 
     options = run_options(config, given)
-    wanted = query(options)
-    source = _source(options, wanted)
-    if dry_run:
-        _estimate(source, wanted, options, as_json)
+    if write_config is not None:
+        from screen.config_file import write_config as write
+
+        write(options, write_config)
         return
-    _screen(options, wanted, source, fresh, as_json)
-
-
-def _source(options: RunOptions, query: Query) -> Source:
-    """The source, with a word on what the wildcards mean and on the default."""
-    from screen import chemsys
+    from screen.log import logging_to
     from screen.output import notice
-    from screen.sources import default_source, open_source
+    from screen.running import wanted
 
-    meaning = chemsys.notice(query.patterns)
-    if meaning:
-        notice(meaning)
-    if not options.source and default_source(options) == "catalog":
-        notice(
-            "source: the shipped catalog (MP_API_KEY is not set); `screen sources` lists the others"
-        )
-    return open_source(options, notice)
+    with logging_to(options.log_file):
+        what = wanted(options, notice)
+        if dry_run:
+            _estimate(what, as_json)
+        else:
+            _screen(what, fresh, as_json)
 
 
-def _estimate(source: Source, query: Query, options: RunOptions, as_json: bool) -> None:
+def _estimate(what: Wanted, as_json: bool) -> None:
     """``--dry-run``: what a run would come to."""
     from screen.estimate import estimate
     from screen.output import print_json
     from screen.settings import run_settings
 
-    found = estimate(source, query, run_settings(options))
+    found = estimate(what.source, what.query, run_settings(what.options))
     if as_json:
         print_json(found.record())
     else:
         print("\n".join(found.lines()))
     if found.candidates == 0:
-        raise NothingToShow(_NO_CANDIDATE.format(ion=query.ion))
+        raise NothingToShow(_NO_CANDIDATE.format(ion=what.query.ion))
 
 
-def _screen(options: RunOptions, query: Query, source: Source, fresh: bool, as_json: bool) -> None:
-    from screen.campaign import Campaign, run_campaign
-    from screen.model_names import model_id_of
-    from screen.output import notice, stderr
+def _screen(what: Wanted, fresh: bool, as_json: bool) -> None:
+    from screen import running
+    from screen.output import stderr
     from screen.progress import RunProgress
-    from screen.settings import run_settings
-    from screen.store import Store
 
-    campaign = Campaign(source, query, run_settings(options), model_id_of(options.model))
-    with Store.open(options.db) as store, RunProgress(stderr()) as ticker:
-        outcome = run_campaign(campaign, store, fresh=fresh, ticker=ticker, notice=notice)
-        n_unknown = store.n_unknown_hull(outcome.campaign_id)
-    if n_unknown and options.max_ehull is not None:
-        notice(
-            f"{n_unknown:,} candidates have no known energy above the hull and were kept; "
-            "--unknown-ehull reject leaves them out"
-        )
-    _summarise(outcome, options.db, as_json)
+    db = what.options.db
+    with RunProgress(stderr()) as ticker:
+        outcome = running.run(what, ticker, fresh)
+    _summarise(outcome, db, as_json)
     if outcome.interrupted:
         raise UserError(
-            f"interrupted: {outcome.funnel.source} candidates are in {options.db}; "
+            f"interrupted: {outcome.funnel.source} candidates are in {db}; "
             f"the same command{' without --fresh' if fresh else ''} goes on from there",
             INTERRUPTED,
         )
     if outcome.funnel.source == 0:
-        raise NothingToShow(_NO_CANDIDATE.format(ion=query.ion))
+        raise NothingToShow(_NO_CANDIDATE.format(ion=what.query.ion))
     if outcome.funnel.predicted == 0:
         raise NothingToShow(
             "every candidate was refused, for the reasons above; "
-            f'`screen sql "select * from failures" --db {options.db}` has them all'
+            f'`screen sql "select * from failures" --db {db}` has them all'
         )
 
 

@@ -1,0 +1,1 @@
+"""What a notebook works with: campaigns, results, single crystals; names are in ``screen``."""

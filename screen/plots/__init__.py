@@ -1,0 +1,1 @@
+"""Static figures: histograms, fronts, paths and funnels, in one style."""
