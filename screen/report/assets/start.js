@@ -1,0 +1,7 @@
+// Everything begins here.
+
+startTheme();
+startCharts();
+startTable();
+startMaterials();
+document.documentElement.dataset.ready = "yes";
