@@ -2,12 +2,12 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-EXTRAS ?= dev,reference,mp-server,optimade-server
+EXTRAS ?= dev,docs,reference,mp-server,optimade-server
 DEMO_DB ?= demo.duckdb
 NEWEST := $(VENV)/.installed
 NEWEST_DEV := $(VENV)/.installed-dev
 
-.PHONY: setup demo test lint types bench clean
+.PHONY: setup demo test lint types bench docs reference chaos audit clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -39,6 +39,21 @@ types: $(NEWEST_DEV)
 
 bench: $(NEWEST_DEV)
 	$(BIN)/python -m tests.bench
+
+docs: $(NEWEST_DEV)
+	$(BIN)/python -m mkdocs build --strict -f .mkdocs.yml -d build/docs
+
+reference: $(NEWEST_DEV)
+	$(BIN)/python -m tests.reference
+
+chaos: $(NEWEST_DEV)
+	$(BIN)/python -m tests.chaos
+
+# A tool apart from what it looks at; --strict: what could not be looked up is no pass.
+audit: $(BIN)/python
+	$(PYTHON) -m venv $(VENV)/audit
+	$(VENV)/audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit
+	$(VENV)/audit/bin/pip-audit --strict --no-deps --disable-pip -r constraints.txt
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

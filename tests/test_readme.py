@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
-import sys
 import tomllib
-from collections.abc import Mapping
 from pathlib import Path
 
 from jobs.records import Candidate
@@ -17,39 +13,13 @@ from screen.sources.base import Query
 from screen.sources.catalog import Catalog
 from tests.standins.documents import summary_document
 from tests.standins.materials_project import MaterialsProject
+from tests.transcripts import ROOT, check_transcript, run
 
-ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 
 
-def commands() -> list[str]:
-    blocks = re.findall(r"```console\n(.*?)```", README, flags=re.DOTALL)
-    return [line[2:] for block in blocks for line in block.splitlines() if line.startswith("$ ")]
-
-
-def run(line: str, folder: Path, variables: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
-    """A line as typed into a shell, without any key but what is given."""
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    environment = {**os.environ, "PATH": path, "PYTHONWARNINGS": "ignore"}
-    environment.pop("MP_API_KEY", None)
-    return subprocess.run(
-        line,
-        shell=True,
-        cwd=folder,
-        env={**environment, **variables},
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
-
-
 def test_transcripts_run(tmp_path: Path) -> None:
-    found = commands()
-    assert len(found) >= 6
-    for line in found:
-        done = run(line, tmp_path, {})
-        assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
-        assert done.stdout.strip() or " -o " in line, line
+    check_transcript(README, tmp_path, least=6)
     assert (tmp_path / "hops.parquet").is_file()
 
 

@@ -61,7 +61,7 @@ def run(n_bands: int | None = None) -> list[Figure]:
     by_length = np.array([one.at for one in found.values()])
     n_hops = [len(one.network.hops) for one in found.values()]
     figures += _ranks("length", by_length, f"of {np.mean(n_hops):.1f} hops in the mean")
-    by_em = np.array([rank for rank in _ranks_by_em(data, found).values()])
+    by_em = np.array(list(_ranks_by_em(data, found).values()))
     figures += _ranks("Em", by_em, "host not seen in training")
     chance = float(np.mean([1 / n for n in n_hops]))
     return [*figures, Figure("rank-chance", "the same by chance", "", "", chance)]
