@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from models.batch import EdgeLayout, GraphBatch, TripletLayout
 
-_GATE_EPSILON = 1e-6
+GATE_EPSILON = 1e-6
 """Keeps the gate's normalisation finite, as in the published convolution."""
 
 
@@ -166,7 +166,7 @@ class EdgeGatedGraphConv(nn.Module):
         """
         logits = layout.add_pair(self.edge_gate(edges), self.src_gate(nodes), self.dst_gate(nodes))
         total, norm = layout.aggregate(logits, self.dst_update(nodes))
-        gathered = self.src_update(nodes) + total / (norm + _GATE_EPSILON)
+        gathered = self.src_update(nodes) + total / (norm + GATE_EPSILON)
         new_nodes = _add_activated(nodes, self.bn_nodes(gathered, node_weight))
         if not edges_needed:
             return new_nodes, edges

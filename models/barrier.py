@@ -127,12 +127,20 @@ class BarrierNetwork(nn.Module):
         Raises:
             ValueError: the graphs are of other parts than the network reads.
         """
+        self.check_parts(batch)
+        return self.from_atoms(self.trunk(batch), batch)
+
+    def check_parts(self, batch: GraphBatch) -> None:
+        """Refuse graphs of other parts than the network reads, with a ValueError."""
         if batch.parts != self.config.parts:
             raise ValueError(
                 f"graphs of parts {batch.parts!r}, the network reads {self.config.parts!r}; "
                 f"build them with GraphSettings(parts={self.config.parts!r})"
             )
-        read = self._read(self.trunk(batch), batch)
+
+    def from_atoms(self, x: Tensor, batch: GraphBatch) -> Tensor:
+        """What readout and head make of the trunk's features (atoms, width): (bands,) as above."""
+        read = self._read(x, batch)
         if self.config.readout_activation or self.config.variant is not None:
             read = nn.functional.silu(read)
         # One row per direction in which the readout went along the hop.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from models.elements import cgcnn_features
 from models.graph import BandGraph, Parts
+from models.inference_groups import RowGroups, groups_of_blocks, groups_of_edges
 from pathways.types import N_IMAGES
 
 _CACHED_NUMBERS = 2**17
@@ -44,6 +46,11 @@ class EdgeLayout:
     def row_weight(self) -> Tensor:
         """(e, 1), how often each row stands in the published multigraph."""
         return self.weight
+
+    @cached_property
+    def groups(self) -> RowGroups:
+        """The edges into each atom, for the fused kernel."""
+        return groups_of_edges(self.source, self.destination, self.weight, self.n_nodes)
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,6 +105,16 @@ class TripletLayout:
                 weighted = gate * sent[atoms].unsqueeze(1)
                 totals.append(weighted.sum(2).view(-1, width))
         return torch.cat(totals)[self.order], torch.cat(norms)[self.order]
+
+    @property
+    def largest_atom(self) -> int:
+        """Triplets around the atom that has the most."""
+        return max(enter.shape[1] ** 2 for enter, _ in self.blocks)
+
+    @cached_property
+    def groups(self) -> RowGroups:
+        """The triplets into each edge, for the fused kernel."""
+        return groups_of_blocks(self.blocks, self.weight)
 
     @property
     def row_weight(self) -> Tensor:
@@ -156,6 +173,11 @@ class GraphBatch:
 
     def __len__(self) -> int:
         return len(self.images)
+
+    @cached_property
+    def cosines(self) -> Tensor:
+        """(t,), of the triplets; the same for every network that reads the batch."""
+        return self.triplets.cosines(self.vector)
 
 
 def collate(

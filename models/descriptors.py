@@ -55,12 +55,13 @@ def path_descriptor(crystal: Crystal, distances_a: FloatArray) -> FloatArray:
         distances_a: from ``image_distances_a``.
     """
     host, ion = crystal.numbers[N_IMAGES:], crystal.numbers[0]
-    near = distances_a[:, :, N_IMAGES:]
-    anion, same = np.isin(host, _ANIONS) & (host != ion), host == ion
+    same = host == ion
+    anion = (host[:, None] == _ANIONS).any(axis=1) & ~same
+    copy, atom = np.nonzero(distances_a[:, :, N_IMAGES:].min(axis=1) <= REACH_A)
+    near = distances_a[copy, :, N_IMAGES + atom].T
     parts: list[FloatArray] = []
     for kind in (anion, same, ~(anion | same)):
-        shells = near[:, :, kind].transpose(1, 0, 2).reshape(N_IMAGES, -1)
-        shells = shells[:, (shells <= REACH_A).any(axis=0)]
+        shells = near[:, kind[atom]]
         for profile in (_radial_distribution(shells), _nearest(shells)):
             start, first, middle, third, end = profile
             parts += [(start + end) / 2, (first + third) / 2, middle, np.abs(start - end)]

@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.descriptors import image_distances_a, path_descriptor
-from models.neighbours import Shell, measuring_cell, nearest_neighbours
+from models.neighbours import NeighbourPairs, Shell, measuring_cell, nearest_pairs
 from models.numbers import path_numbers
 from pathways.types import N_IMAGES, Band, Crystal, FloatArray, IntArray, PathwayError
 
@@ -155,10 +155,10 @@ def graph_of_crystal(
     Raises:
         PathwayError: ``bad_graph`` where an atom lacks neighbours.
     """
-    found = nearest_neighbours(crystal, settings.k, settings.shell)
+    pairs = nearest_pairs(crystal, settings.k, settings.shell)
     if settings.environment_a is None or nearest_a is None:
-        return _assemble(crystal, settings.shell, found)
-    return _assemble(crystal, settings.shell, found, nearest_a <= settings.environment_a)
+        return _assemble(crystal, settings.shell, pairs)
+    return _assemble(crystal, settings.shell, pairs, nearest_a <= settings.environment_a)
 
 
 def _no_graph(crystal: Crystal) -> BandGraph:
@@ -177,65 +177,54 @@ def _end_graph(
 
 def _local_graph(crystal: Crystal, shell: Shell) -> BandGraph:
     """The edges among nearest neighbours that touch an image, and the atoms that they join."""
-    i, j, image = nearest_neighbours(crystal, LOCAL_K, shell)
-    touches = (i < N_IMAGES) | (j < N_IMAGES)
-    i, j, image = i[touches], j[touches], image[touches]
+    pairs = nearest_pairs(crystal, LOCAL_K, shell)
+    touches = (pairs.i < N_IMAGES) | (pairs.j < N_IMAGES)
     kept = np.zeros(len(crystal), dtype=np.bool_)
-    kept[i] = kept[j] = True
-    return _assemble(crystal, shell, (i, j, image), kept)
+    kept[pairs.i[touches]] = kept[pairs.j[touches]] = True
+    return _assemble(crystal, shell, pairs, kept, touches)
 
 
 def _assemble(
     crystal: Crystal,
     shell: Shell,
-    found: tuple[IntArray, IntArray, IntArray],
+    pairs: NeighbourPairs,
     kept: npt.NDArray[np.bool_] | None = None,
+    chosen: npt.NDArray[np.bool_] | None = None,
 ) -> BandGraph:
-    """A graph from neighbour pairs ``i``, ``j`` and image of j, on the atoms (n,) that are kept."""
-    source, destination, image, multiplicity = _unique_edges(len(crystal), *found)
-    step = crystal.frac[destination] + image - crystal.frac[source]
-    vector = np.dot(step, measuring_cell(crystal.lattice, shell))
-    numbers = crystal.numbers
+    """A graph from the pairs that are ``chosen`` (m,), on the atoms that are ``kept`` (n,)."""
+    i, j, image, numbers = pairs.i, pairs.j, pairs.image, crystal.numbers
+    found = pairs.of_i.astype(np.int64) + pairs.of_j
+    step = np.dot(crystal.frac[j] + image - crystal.frac[i], measuring_cell(crystal.lattice, shell))
     if kept is not None:
+        inside = np.flatnonzero(kept[i] & kept[j] & (True if chosen is None else chosen))
         new_index = np.cumsum(kept) - 1
-        inside = kept[source] & kept[destination]
-        source, destination = new_index[source[inside]], new_index[destination[inside]]
-        vector, multiplicity, image = vector[inside], multiplicity[inside], image[inside]
+        i, j = new_index[i[inside]], new_index[j[inside]]
+        image, found, step = image[inside], found[inside], step[inside]
         numbers = numbers[kept]
-    reverse = _reverse_edges(len(numbers), source, destination, image)
-    return BandGraph(numbers, source, destination, vector, multiplicity, reverse)
+    n_pairs = len(i)
+    if n_pairs == 0:
+        raise PathwayError("bad_graph", "no edges: no atom has a neighbour in the kept environment")
+    source, destination = np.concatenate([i, j]), np.concatenate([j, i])
+    order = np.argsort(
+        _edge_keys(len(numbers), source, destination, np.concatenate([image, -image]))
+    )
+    place = np.empty_like(order)
+    place[order] = np.arange(2 * n_pairs)
+    return BandGraph(
+        numbers,
+        source[order],
+        destination[order],
+        np.concatenate([step, -step])[order],
+        np.concatenate([found, found])[order],
+        # The pair's other edge stands half the list on.
+        np.roll(place, n_pairs)[order],
+    )
 
 
 def _edge_keys(n: int, source: IntArray, destination: IntArray, image: IntArray) -> IntArray:
     """One integer per directed edge, ascending by destination, then source, then image."""
     reach = 1 + int(np.abs(image).max(initial=0))
     span = 2 * reach + 1
-    key = destination * n + source
-    for axis in range(3):
-        key = key * span + image[:, axis] + reach
-    return key
-
-
-def _unique_edges(
-    n: int, i: IntArray, j: IntArray, image: IntArray
-) -> tuple[IntArray, IntArray, IntArray, IntArray]:
-    """Every neighbour pair and its reverse, each once, with how often it was found.
-
-    ``image`` is that of the destination relative to the source.
-    """
-    source, destination = np.concatenate([i, j]), np.concatenate([j, i])
-    both = np.concatenate([image, -image])
-    keys = _edge_keys(n, source, destination, both)
-    order = np.argsort(keys)
-    ordered = keys[order]
-    starts = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
-    multiplicity = np.diff(starts, append=len(keys))
-    first = order[starts]
-    return source[first], destination[first], both[first], multiplicity
-
-
-def _reverse_edges(n: int, source: IntArray, destination: IntArray, image: IntArray) -> IntArray:
-    if len(source) == 0:
-        raise PathwayError("bad_graph", "no edges: no atom has a neighbour in the kept environment")
-    keys = _edge_keys(n, source, destination, image)
-    return np.searchsorted(keys, _edge_keys(n, destination, source, -image))
+    x, y, z = (image + reach).T
+    keys: IntArray = (((destination * n + source) * span + x) * span + y) * span + z
+    return keys

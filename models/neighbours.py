@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 from scipy.spatial import cKDTree
 
 from pathways.types import Crystal, FloatArray, IntArray, PathwayError
@@ -16,9 +18,25 @@ in the published code's arithmetic, or those within ``SHELL_TOLERANCE_A``."""
 SHELL_TOLERANCE_A = 1e-3
 PUBLISHED_MIN_A = 0.15
 """The published graphs pass over pairs closer than this."""
-_EXPECTED_PER_K = 1.7
+_EXPECTED_PER_K = 2.1
 """The first search takes in about this many times k atoms: enough for nearly all crystals."""
 _LAST_RADIUS_A = 16.0
+
+
+@dataclass(frozen=True, eq=False)
+class NeighbourPairs:
+    """Pairs of atoms of which at least one counts the other among its nearest; each pair once."""
+
+    i: IntArray
+    """(m,)."""
+    j: IntArray
+    """(m,)."""
+    image: IntArray
+    """(m, 3) of j."""
+    of_i: npt.NDArray[np.bool_]
+    """(m,), whether j is a neighbour of i."""
+    of_j: npt.NDArray[np.bool_]
+    """(m,), whether i is a neighbour of j."""
 
 
 def nearest_neighbours(
@@ -32,25 +50,41 @@ def nearest_neighbours(
     Raises:
         PathwayError: ``bad_graph`` where an atom has fewer than k neighbours within 16 Å.
     """
+    pairs = nearest_pairs(crystal, k, shell)
+    there, back = pairs.of_i, pairs.of_j
+    return (
+        np.concatenate([pairs.i[there], pairs.j[back]]),
+        np.concatenate([pairs.j[there], pairs.i[back]]),
+        np.concatenate([pairs.image[there], -pairs.image[back]]),
+    )
+
+
+def nearest_pairs(crystal: Crystal, k: int, shell: Shell) -> NeighbourPairs:
+    """The same, pair by pair, which is less work.
+
+    Raises:
+        PathwayError: ``bad_graph`` where an atom has fewer than k neighbours within 16 Å.
+    """
     cart = np.dot(crystal.frac, measuring_cell(crystal.lattice, shell))
     n = len(crystal)
     volume = abs(float(np.linalg.det(crystal.lattice)))
     radius = min((_EXPECTED_PER_K * k * volume / n * 0.75 / np.pi) ** (1 / 3), _LAST_RADIUS_A)
     while radius <= _LAST_RADIUS_A:
         i, j, image = _pairs_within(crystal.lattice, cart, radius)
-        measure = _published_distances if shell == "published" else _distances
-        distance = measure(crystal.lattice, cart, i, j, image)
-        apart = distance > PUBLISHED_MIN_A
+        there, back = _both_distances(crystal.lattice, cart, (i, j, image), shell)
+        apart = there > PUBLISHED_MIN_A
         if not apart.all():
-            i, j, image, distance = i[apart], j[apart], image[apart], distance[apart]
-        counts = np.bincount(i, minlength=n)
+            i, j, image, there, back = i[apart], j[apart], image[apart], there[apart], back[apart]
+        ends = np.concatenate([i, j])
+        counts = np.bincount(ends, minlength=n)
         if counts.min() >= k:
-            shell_a = _kth_smallest(i, distance, counts, k)
+            shell_a = _kth_smallest(ends, np.concatenate([there, back]), counts, k)
             if shell == "tolerant":
                 shell_a = shell_a + SHELL_TOLERANCE_A
             if shell_a.max() < radius:
-                near = distance <= shell_a[i]
-                return i[near], j[near], image[near]
+                of_i, of_j = there <= shell_a[i], back <= shell_a[j]
+                near = np.flatnonzero(of_i | of_j)
+                return NeighbourPairs(i[near], j[near], image[near], of_i[near], of_j[near])
         radius *= 1.35
     raise PathwayError(
         "bad_graph", f"fewer than {k} neighbours of an atom within {_LAST_RADIUS_A:g} Å"
@@ -62,9 +96,21 @@ def _kth_smallest(i: IntArray, distance: FloatArray, counts: IntArray, k: int) -
     order = np.argsort(i, kind="stable")
     first = np.cumsum(counts) - counts
     rows = np.full((len(counts), int(counts.max())), np.inf)
-    rows[i[order], np.arange(len(i)) - first[i[order]]] = distance[order]
+    rows[i[order], np.arange(len(i)) - np.repeat(first, counts)] = distance[order]
     kth: FloatArray = np.partition(rows, k - 1, axis=1)[:, k - 1]
     return kth
+
+
+def _both_distances(
+    lattice: FloatArray, cart: FloatArray, pairs: tuple[IntArray, IntArray, IntArray], shell: Shell
+) -> tuple[FloatArray, FloatArray]:
+    """Distances of pairs as the first atom and as the second one measures them, Å."""
+    i, j, image = pairs
+    if shell == "tolerant":
+        distance = _distances(lattice, cart, i, j, image)
+        return distance, distance
+    back = _published_distances(lattice, cart, j, i, -image)
+    return _published_distances(lattice, cart, i, j, image), back
 
 
 def measuring_cell(lattice: FloatArray, shell: Shell) -> FloatArray:
@@ -104,15 +150,21 @@ def _published_distances(
 def _pairs_within(
     lattice: FloatArray, cart: FloatArray, radius_a: float
 ) -> tuple[IntArray, IntArray, IntArray]:
-    """All ordered pairs within a radius under periodic boundaries, as ``i``, ``j``, image of j."""
+    """All pairs within a radius under periodic boundaries, as ``i``, ``j``, image of j.
+
+    Each pair once, from either end.
+    """
     try:
         from vesin import NeighborList
     except ImportError:
         # Bare training nodes have scipy but not vesin; the pairs are the same, only slower.
         return _pairs_within_scipy(lattice, cart, radius_a)
-    neighbours = NeighborList(cutoff=radius_a, full_list=True)
-    i, j, image = neighbours.compute(points=cart, box=lattice, periodic=True, quantities="ijS")
-    return i.astype(np.int64), j.astype(np.int64), image.astype(np.int64)
+    neighbours = NeighborList(cutoff=radius_a, full_list=False, n_threads=1)
+    pairs, image = neighbours.compute(
+        points=cart, box=lattice, periodic=True, quantities="PS", copy=False
+    )
+    i, j = pairs.T.astype(np.int64)
+    return i, j, image.astype(np.int64)
 
 
 def _pairs_within_scipy(
@@ -132,6 +184,8 @@ def _pairs_within_scipy(
     )
     i, ghost = found["i"].astype(np.int64), found["j"].astype(np.int64)
     j, shift = ghost % n, grid[ghost // n]
-    itself = (i == j) & ~shift.any(axis=1)
-    i, j, shift = i[~itself], j[~itself], shift[~itself]
+    x, y, z = shift.T
+    forward = (x > 0) | (x == 0) & ((y > 0) | (y == 0) & (z > 0))
+    once = (i < j) | (i == j) & forward
+    i, j, shift = i[once], j[once], shift[once]
     return i, j, shift + home[i] - home[j]

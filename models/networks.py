@@ -13,10 +13,11 @@ from torch import Tensor
 from models.alignn import TrunkConfig
 from models.applicability import Applicability
 from models.barrier import BarrierConfig, BarrierNetwork
-from models.batch import collate, split_by_cost
+from models.batch import GraphBatch, collate, split_by_cost
 from models.calibration import Calibration, features
 from models.estimate import Estimate
 from models.graph import BandGraph, GraphSettings
+from models.inference_networks import inference_networks
 from pathways.types import FloatArray
 
 _BATCH_COST = {"cpu": 60_000, "cuda": 6_000_000}
@@ -49,10 +50,21 @@ class Ensemble:
         device = self.members[0].target_mean.device
         votes = torch.empty(len(self.members), len(graphs))
         for chosen in split_by_cost(graphs, _BATCH_COST[device.type]):
-            batch = collate([graphs[i] for i in chosen], device)
-            for row, member in zip(votes, self.members, strict=True):
-                row[chosen] = member(batch).cpu()
+            votes[:, chosen] = self._vote(collate([graphs[i] for i in chosen], device)).cpu()
         return votes.double().numpy()
+
+    def _vote(self, batch: GraphBatch) -> Tensor:
+        """(members, bands)."""
+        if batch.vector.device.type == "cpu" and not self.members[0].training:
+            return inference_networks(self.members, self.graph)(batch)
+        return torch.stack([member(batch) for member in self.members])
+
+    def how_computed(self) -> str:
+        """What runs the networks here and in which arithmetic, for a person."""
+        device = self.members[0].target_mean.device
+        if device.type == "cpu":
+            return str(inference_networks(self.members, self.graph))
+        return f"PyTorch on {device}"
 
     def config(self) -> dict[str, Any]:
         """See ``models.estimate.BarrierModel``."""

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+
 import torch
 
+BFLOAT16_VARIABLE = "IONSCREEN_BF16"
+"""Environment variable; ``1`` asks for bfloat16 products in predictions on CPUs."""
 _MAX_RELATIVE_ERROR = 3e-6
 """Single-precision round-off of a 256-wide product, with room for another summation order."""
 
@@ -32,3 +36,16 @@ def route_matmuls() -> bool:
         backend.matmul.fp32_precision = before
         return False
     return True
+
+
+def bfloat16_wanted() -> bool:
+    """Whether the user asks for bfloat16 products in predictions on CPUs; off by default."""
+    return os.environ.get(BFLOAT16_VARIABLE, "") == "1"
+
+
+def has_bfloat16_products() -> bool:
+    """Whether this processor multiplies bfloat16 in hardware (AMX or AVX-512), as torch says."""
+    if not hasattr(torch.cpu, "get_capabilities"):
+        return False
+    found = torch.cpu.get_capabilities()
+    return bool(found.get("amx_bf16") or found.get("avx512_bf16"))

@@ -11,7 +11,7 @@ from models.graph import GraphSettings, build_graph
 from tests import oracle
 from tests.bench.figures import Figure, bands_near, best_cpu_s, quiet_garbage
 
-TARGET_MS = 2.0
+TARGET_MS = 1.5
 N_ATOMS = 111
 
 

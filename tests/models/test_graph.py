@@ -12,7 +12,13 @@ from pymatgen.core.structure import Structure
 from scipy.spatial.transform import Rotation
 
 from models.graph import BandGraph, GraphSettings, build_graph, graph_of_crystal
-from models.neighbours import Shell, _pairs_within, _pairs_within_scipy, nearest_neighbours
+from models.neighbours import (
+    Shell,
+    _pairs_within,
+    _pairs_within_scipy,
+    nearest_neighbours,
+    nearest_pairs,
+)
 from pathways.convert import crystal_from_structure
 from pathways.types import Band, Crystal, PathwayError
 from tests.pathways.crystals import KNOWN
@@ -58,12 +64,32 @@ def test_both_pair_searches_agree(name: str) -> None:
 
     def rows(found: tuple[np.ndarray, np.ndarray, np.ndarray]) -> set[tuple[int, ...]]:
         i, j, image = found
-        return {tuple(row) for row in np.column_stack([i, j, image]).tolist()}
+        there = [tuple(row) for row in np.column_stack([i, j, image]).tolist()]
+        back = [tuple(row) for row in np.column_stack([j, i, -image]).tolist()]
+        assert not set(there) & set(back)  # each pair once
+        assert len({*there, *back}) == 2 * len(there)
+        return {*there, *back}
 
     one = rows(_pairs_within(crystal.lattice, cart, 5.0))
     other = rows(_pairs_within_scipy(crystal.lattice, cart, 5.0))
     assert one == other
     assert len(one) > len(crystal)
+
+
+@pytest.mark.parametrize("shell", get_args(Shell))
+def test_pairs_say_who_counts_whom(shell: Shell) -> None:
+    crystal = KNOWN["LiFePO4 olivine"].crystal()
+    pairs = nearest_pairs(crystal, 4, shell)
+    assert (pairs.of_i | pairs.of_j).all()
+    assert (pairs.of_i & pairs.of_j).any()
+    assert not (pairs.of_i & pairs.of_j).all()
+    i, j, image = nearest_neighbours(crystal, 4, shell)
+    assert len(i) == pairs.of_i.sum() + pairs.of_j.sum()
+    step = (crystal.frac[j] + image - crystal.frac[i]) @ crystal.lattice
+    distance = np.linalg.norm(step, axis=1)
+    for atom in range(len(crystal)):
+        own = distance[i == atom]
+        assert (np.sort(own)[3:] <= np.sort(own)[3] + 1e-3).all()
 
 
 def test_layout(bands: list[Band]) -> None:
