@@ -52,35 +52,48 @@ def paths(
     from tempfile import TemporaryDirectory
 
     from screen import single
-    from screen.api.results import open_results
-    from screen.report.writing import check_output
 
-    if output is not None:
-        check_output(output)
-        if db is not None:
-            raise UserError("-o draws one file's crystal; `screen report` draws those of a --db")
+    _check(ion, db, output)
+    options = {
+        "mechanism": mechanism,
+        "sites": sites,
+        "cutoff": cutoff,
+        "max_hops": max_hops,
+        "max_sites": max_sites,
+        "model": model,
+    }
     with TemporaryDirectory() as folder:
-        if db is not None:
-            results, name = open_results(db), crystal
-        else:
-            if ion is None:
-                raise UserError("which ion moves is not said; pass --ion, such as --ion Mg")
-            results, name = single.screened(
-                crystal,
-                Path(folder) / "one.duckdb",
-                ion=ion,
-                mechanism=mechanism,
-                sites=sites,
-                cutoff=cutoff,
-                max_hops=max_hops,
-                max_sites=max_sites,
-                model=model,
-            )
+        results, name = _results(crystal, ion, db, Path(folder), options)
         _show(results, name, ion, as_json)
         if write is not None:
             single.write_bands(results, name, ion, write)
         if output is not None:
             single.write_page(results, f"Paths through {name}", output)
+
+
+def _check(ion: str | None, db: Path | None, output: Path | None) -> None:
+    """Refuse what can never work, before any work."""
+    from screen.report.writing import check_output
+
+    if db is None and ion is None:
+        raise UserError("which ion moves is not said; pass --ion, such as --ion Mg")
+    if output is not None:
+        check_output(output)
+        if db is not None:
+            raise UserError("-o draws one file's crystal; `screen report` draws those of a --db")
+
+
+def _results(
+    crystal: str, ion: str | None, db: Path | None, folder: Path, options: dict[str, Any]
+) -> tuple[Results, str]:
+    """The database that has the crystal, made here for a file, and the crystal's id."""
+    from screen import single
+    from screen.api.results import open_results
+
+    if db is not None:
+        return open_results(db), crystal
+    assert ion is not None
+    return single.screened(crystal, folder / "one.duckdb", ion=ion, **options)
 
 
 def _show(results: Results, name: str, ion: str | None, as_json: bool) -> None:

@@ -16,7 +16,7 @@ from screen.neb_relax.hops import PROFILE, BandFolder, band_folders
 from screen.neb_relax.worker import HopWorker, write_failure
 
 if TYPE_CHECKING:
-    from jobs.pool import Outcome
+    from jobs.outcomes import Outcome
 
 _WAIT_S = 0.5
 _BYTES_PER_WORKER = 3 * 2**30
@@ -219,7 +219,7 @@ def _run_on_ray(
 
 def _answered(outcomes: Sequence[Outcome[Path]]) -> Iterator[Path]:
     """Folders that are done with; why, where their worker could not say so itself."""
-    from jobs.pool import Started, Unanswered
+    from jobs.outcomes import Started, Unanswered
 
     for outcome in outcomes:
         if isinstance(outcome, Unanswered):
