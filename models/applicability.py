@@ -28,9 +28,9 @@ class Applicability:
 
     def __call__(self, graph: BandGraph) -> float:
         """Product of four shares: ion known, rarest element known, length inside, chord clear."""
-        ion = _known(self.ions.get(int(graph.numbers[0]), 0))
+        ion = known_share(self.ions.get(int(graph.numbers[0]), 0))
         present = np.unique(graph.numbers)
-        rarest = min(_known(self.elements.get(int(number), 0)) for number in present)
+        rarest = min(known_share(self.elements.get(int(number), 0)) for number in present)
         low, high = self.lengths_a
         beyond = max(low - graph.length_a, graph.length_a - high, 0.0)
         return float(ion * rarest * np.exp(-beyond) * chord_clear(graph.clearance_a))
@@ -41,7 +41,8 @@ def chord_clear(clearance_a: float) -> float:
     return min(clearance_a / _CLOSE_A, 1.0)
 
 
-def _known(count: int) -> float:
+def known_share(count: int) -> float:
+    """0 for what the training graphs never held, towards 1 for what many hold."""
     return count / (count + _ENOUGH)
 
 

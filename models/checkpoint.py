@@ -24,6 +24,8 @@ from models.networks import Ensemble
 FORMAT = 1
 SHIPPED = Path(__file__).parent / "weights"
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "card.json"
+_DIGEST = "weights_sha256"
+"""Key of the card's file under which the digest of the weights stands."""
 _KINDS: dict[str, type[Ensemble] | type[Blend]] = {"networks": Ensemble, "blend": Blend}
 
 
@@ -79,7 +81,7 @@ def model_id(folder: Path) -> str:
 def read_card(folder: Path) -> dict[str, Any]:
     """The model card: data, how the scores were obtained, and the scores."""
     card: dict[str, Any] = _read_json(folder / CARD)
-    return card
+    return {key: value for key, value in card.items() if key != _DIGEST}
 
 
 def read_graph_settings(folder: Path) -> GraphSettings:
@@ -91,9 +93,11 @@ def load(folder: Path, device: torch.device | str = "cpu") -> BarrierModel:
     """A model ready to predict.
 
     Raises:
-        ModelError: a file is missing, corrupt, of another format or of other sizes.
+        ModelError: a file is missing, corrupt, of another format or of other sizes, or the weights
+            are not those that the card was written with.
     """
     config = _read_config(folder)
+    _check_weights(folder)
     try:
         kind = _KINDS[config.get("kind", "networks")]
         calibration = Calibration(
@@ -110,14 +114,34 @@ def check(folder: Path) -> None:
     """Refuse a model whose files cannot be read, without loading its weights.
 
     Raises:
-        ModelError: config or weights are missing, corrupt or of another format.
+        ModelError: config or weights are missing, corrupt or of another format, or the weights are
+            not those that the card was written with.
     """
     _read_config(folder)
+    _check_weights(folder)
     try:
         with safe_open(folder / WEIGHTS, framework="numpy") as weights:
             weights.keys()
     except (SafetensorError, OSError) as error:
         raise _unreadable(folder, error) from None
+
+
+def _check_weights(folder: Path) -> None:
+    """Refuse weights whose digest is not the card's; a folder without a card says nothing."""
+    if not (folder / CARD).is_file():
+        return
+    card = _read_json(folder / CARD)
+    expected = card.get(_DIGEST) if isinstance(card, dict) else None
+    if expected is not None and _digest(folder / WEIGHTS) != expected:
+        raise ModelError(
+            f"{folder}: not a readable model: the sha256 of {WEIGHTS} is not the one in {CARD}; "
+            "copy the folder again"
+        )
+
+
+def _digest(file: Path) -> str:
+    with file.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def _unreadable(folder: Path, error: Exception) -> ModelError:
@@ -172,7 +196,8 @@ def write_folder(
     # It comes readable by its owner alone, but models are shared like the JSON beside them.
     (temporary / WEIGHTS).chmod((temporary.stat().st_mode | 0o200) & 0o666)
     (temporary / CONFIG).write_text(json.dumps(config, indent=1) + "\n")
-    (temporary / CARD).write_text(json.dumps(card, indent=1) + "\n")
+    signed = {**card, _DIGEST: _digest(temporary / WEIGHTS)}
+    (temporary / CARD).write_text(json.dumps(signed, indent=1) + "\n")
     for name, content in (more or {}).items():
         (temporary / name).write_bytes(content)
     if folder.exists():

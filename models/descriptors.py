@@ -14,13 +14,13 @@ from pathways.types import N_IMAGES, Crystal, FloatArray
 
 REACH_A = 6.5
 """How far around an image the host counts, Å."""
-_CENTRES_A = np.arange(0.8, 6.01, 0.4)
-_WIDTH_A = 0.4
-_NEAREST = 2
-_ANIONS = np.array([7, 8, 9, 16, 17, 34, 35, 52, 53])
+CENTRES_A = np.arange(0.8, 6.01, 0.4)
+WIDTH_A = 0.4
+NEAREST = 2
+ANIONS = np.array([7, 8, 9, 16, 17, 34, 35, 52, 53])
 _N_CGCNN = 92
 
-SIZE = 3 * 4 * (len(_CENTRES_A) + _NEAREST) + 2 + 2 * _N_CGCNN
+SIZE = 3 * 4 * (len(CENTRES_A) + NEAREST) + 2 + 2 * _N_CGCNN
 """Length of a descriptor."""
 
 
@@ -56,7 +56,7 @@ def path_descriptor(crystal: Crystal, distances_a: FloatArray) -> FloatArray:
     """
     host, ion = crystal.numbers[N_IMAGES:], crystal.numbers[0]
     same = host == ion
-    anion = (host[:, None] == _ANIONS).any(axis=1) & ~same
+    anion = (host[:, None] == ANIONS).any(axis=1) & ~same
     copy, atom = np.nonzero(distances_a[:, :, N_IMAGES:].min(axis=1) <= REACH_A)
     near = distances_a[copy, :, N_IMAGES + atom].T
     parts: list[FloatArray] = []
@@ -76,7 +76,7 @@ def path_descriptor(crystal: Crystal, distances_a: FloatArray) -> FloatArray:
 
 def _radial_distribution(shells_a: FloatArray) -> FloatArray:
     """(5, centres): atoms per Gaussian shell around each image."""
-    gap = (shells_a[:, :, None] - _CENTRES_A) / _WIDTH_A
+    gap = (shells_a[:, :, None] - CENTRES_A) / WIDTH_A
     shell: FloatArray = np.exp(-(gap**2))
     shell[shells_a > REACH_A] = 0.0
     total: FloatArray = shell.sum(axis=1)
@@ -85,6 +85,6 @@ def _radial_distribution(shells_a: FloatArray) -> FloatArray:
 
 def _nearest(shells_a: FloatArray) -> FloatArray:
     """(5, 2): the two shortest distances of each image, REACH_A where there is none."""
-    none = np.full((N_IMAGES, _NEAREST), REACH_A)
-    nearest: FloatArray = np.sort(np.concatenate([shells_a, none], axis=1), axis=1)[:, :_NEAREST]
+    none = np.full((N_IMAGES, NEAREST), REACH_A)
+    nearest: FloatArray = np.sort(np.concatenate([shells_a, none], axis=1), axis=1)[:, :NEAREST]
     return np.minimum(nearest, REACH_A)

@@ -134,14 +134,28 @@ def _vectors(
     Returns:
         (m, 3) integers, shortest first, and whether that is all there are.
     """
+    # Of a plate there may be millions, but the shortest ones lie in a small ball.
+    cell_a3 = abs(float(np.linalg.det(lattice)))
+    radius_a = min(longest_a, max(2 * shortest_a, (count * cell_a3) ** (1 / 3)))
+    while True:
+        box, lengths = _vectors_within(lattice, shortest_a, radius_a)
+        if radius_a >= longest_a or np.sum(lengths < radius_a - 2 * _TIE_TOLERANCE) > count:
+            break
+        radius_a = min(2 * radius_a, longest_a)
+    order = np.argsort(np.rint(lengths / _TIE_TOLERANCE), kind="stable")
+    return box[order[:count]], len(order) <= count
+
+
+def _vectors_within(
+    lattice: FloatArray, shortest_a: float, longest_a: float
+) -> tuple[IntArray, FloatArray]:
+    """All lattice vectors (m, 3), one of each +- pair, of lengths (m,) in a range, Å."""
     reach = np.floor(longest_a / perpendicular_widths(lattice) + 1e-9).astype(np.int64)
     box = integer_box(reach)
     box = box[len(box) // 2 + 1 :]  # the later half in lexicographic order: one of each pair
     lengths = np.linalg.norm(box @ lattice, axis=1)
     inside = (lengths >= shortest_a) & (lengths <= longest_a + _WIDTH_TOLERANCE_A)
-    box, lengths = box[inside], lengths[inside]
-    order = np.argsort(np.rint(lengths / _TIE_TOLERANCE), kind="stable")
-    return box[order[:count]], len(order) <= count
+    return box[inside], lengths[inside]
 
 
 def _best_triple(

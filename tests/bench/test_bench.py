@@ -53,10 +53,16 @@ def test_every_benchmark_can_be_asked_for_alone() -> None:
         "hops",
         "graph",
         "forward",
+        "gpu",
         "overhead",
         "memory",
         "pathways",
         "pull",
+        "recall",
+        "recall",
+        "startup",
+        "feed",
+        "million",
         "voids",
     }
 
