@@ -59,7 +59,6 @@ def test_every_benchmark_can_be_asked_for_alone() -> None:
         "pathways",
         "pull",
         "recall",
-        "recall",
         "startup",
         "feed",
         "million",
