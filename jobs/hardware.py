@@ -1,11 +1,10 @@
-"""What this machine has, and how many workers of each kind a run gets."""
+"""What this machine has."""
 
 from __future__ import annotations
 
 import math
 import os
 import platform
-from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -23,61 +22,6 @@ _PACKAGES = (
     "pyarrow",
     "safetensors",
 )
-_CPUS_PER_FEATURE_WORKER = 4
-"""Where the model runs on CPUs: preparing a hop takes about a tenth of the time of its forward."""
-_FEATURE_WORKERS_PER_LIGHT_MODEL = 32
-"""Where it is no network: a prediction takes about a fortieth of the time of its numbers."""
-
-
-@dataclass(frozen=True)
-class WorkerPlan:
-    """How many workers of each kind, and what each asks of Ray."""
-
-    device: str
-    """``cuda`` or ``cpu``, of the model workers."""
-    model_workers: int
-    model_cpus: int
-    model_gpus: float
-    feature_workers: int
-    feature_cpus: int
-
-
-def plan_workers(cpus: int, gpus: float, networks: bool = True) -> WorkerPlan:
-    """Split CPUs and GPUs among workers.
-
-    With GPUs: one model worker each, and the CPUs left over prepare graphs. Without: one model
-    worker per CPU, and a few feature workers that share the CPUs with them, asking Ray for none,
-    since a worker that waits for a CPU which the others never give back would wait for ever. A
-    model without networks takes next to no time: few workers of it beside a feature worker per CPU.
-    """
-    if not networks:
-        return WorkerPlan(
-            device="cpu",
-            model_workers=1 + cpus // _FEATURE_WORKERS_PER_LIGHT_MODEL,
-            model_cpus=0,
-            model_gpus=0.0,
-            feature_workers=cpus,
-            feature_cpus=1,
-        )
-    if gpus > 0:
-        models = math.ceil(gpus)
-        spare = cpus - models
-        return WorkerPlan(
-            device="cuda",
-            model_workers=models,
-            model_cpus=int(spare > 0),
-            model_gpus=min(1.0, gpus / models),
-            feature_workers=max(1, spare),
-            feature_cpus=int(spare > 0),
-        )
-    return WorkerPlan(
-        device="cpu",
-        model_workers=cpus,
-        model_cpus=1,
-        model_gpus=0.0,
-        feature_workers=max(1, cpus // _CPUS_PER_FEATURE_WORKER),
-        feature_cpus=0,
-    )
 
 
 def cpu_count() -> int:
@@ -126,7 +70,7 @@ def gpu_count() -> int:
 def _gpus() -> list[dict[str, Any]]:
     try:
         count = gpu_count()
-    except ImportError:
+    except (ImportError, OSError):
         return []
     import torch
 

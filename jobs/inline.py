@@ -18,7 +18,6 @@ from jobs.stages import (
     prepare,
     score,
 )
-from jobs.workers import load_predictor
 from models.predict import Prediction
 
 
@@ -30,7 +29,7 @@ def run_inline(
 ) -> None:
     """Run every candidate to its end before the next is begun; raises as ``pipeline.run``."""
     device = inline_device(settings)
-    predictor = predictor_factory() if predictor_factory else load_predictor(settings.model, device)
+    predictor = predictor_factory() if predictor_factory else _load(settings.model, device)
     limit = settings.batch_cost or BATCH_COST[device]
     with contextlib.closing(Source(candidates, sink)) as source, sink:
         while source.wait():
@@ -54,6 +53,12 @@ def _screen(
         sink.tick()
     sink.count(predictions=sum(not isinstance(answer, Refusal) for answer in answers))
     sink.add(assemble(candidate, prepared, answers))
+
+
+def _load(model: str, device: str) -> GraphPredictor:
+    from models.predict import Predictor
+
+    return Predictor.load(model, device=device)
 
 
 def inline_device(settings: RunSettings) -> str:

@@ -28,7 +28,8 @@ def run(
             so that a slow source holds up nothing. Ray starts meanwhile in another working folder:
             relative paths should be resolved before. A ``Failure`` of the source passes straight
             through as a ``MaterialResult`` without candidate.
-        write: Takes 1 to 64 materials; called at least every two seconds while any are finished.
+        write: Takes 1 to 1,024 materials, 64 where it is quick; called at least every two seconds
+            while any are finished.
             If interrupted it may be given the same ones again.
         settings: What to do and on which machines.
         progress: Called with the counters a few times per second, and at the end.
@@ -36,7 +37,8 @@ def run(
             picklable. None loads ``settings.model`` on each worker's device.
 
     Raises:
-        EngineError: Ray cannot be started or reached, or its workers die as soon as they start.
+        EngineError: Ray cannot be started or reached, its head stays away, a machine has other
+            versions, or workers die or hang one after another.
         models.checkpoint.ModelError: ``settings.model`` is unknown or unreadable.
         KeyboardInterrupt: passed on once the finished materials are written. A source that is busy
             then is left behind in its thread.

@@ -44,6 +44,11 @@ class RunSettings:
     """Edges plus triplets per model batch; None decides by device."""
     chunk: int = 8
     """Candidates that a feature worker takes at once, after a start with smaller ones."""
+    gpu_share: float = 1.0
+    """Of a GPU that each model worker asks for: 0.5 puts two on every GPU."""
+    deadline_s: float = 600.0
+    """Seconds that a worker may take for a batch or chunk, more for a batch of higher cost than
+    ordinary; then it is ended, and the batch cut down to the one that it hangs on."""
 
     def __post_init__(self) -> None:
         if not self.model:
@@ -62,6 +67,10 @@ class RunSettings:
             raise ValueError(f"batch_cost is {self.batch_cost}, must be at least 1")
         if self.chunk < 1:
             raise ValueError(f"chunk is {self.chunk}, must be at least 1")
+        if not 0 < self.gpu_share <= 1:
+            raise ValueError(f"gpu_share is {self.gpu_share}, must be above 0 and at most 1")
+        if not self.deadline_s > 0:
+            raise ValueError(f"deadline_s is {self.deadline_s}, must be above 0")
         if self.ray_address is not None:
             self._check_address(self.ray_address)
 

@@ -9,13 +9,20 @@ from types import TracebackType
 
 from jobs.records import MaterialResult, Progress
 
-MAX_BATCH = 64
+LEAST_BATCH, MOST_BATCH = 64, 1024
 FLUSH_S = 2.0
+_MOST_OF_THE_TIME = 0.05
+"""Share of a run that writing should take: where it takes longer, more are written at once, since
+a write costs the same whatever it carries, and more the larger the store."""
+_QUICK_S = 0.01
 _REPORT_S = 0.25
 
 
 class Sink:
     """Batches finished materials by number and by time; a context that writes the rest at its end.
+
+    A batch has at least ``LEAST_BATCH`` or what is finished after ``FLUSH_S``, and at most
+    ``MOST_BATCH``; between these it is as large as lets writing take little of the time.
 
     The rest is written also when the run breaks off, unless it is ``write`` that raised: a store
     that has just failed (a full disk) is not asked again. One that was interrupted is, with the
@@ -32,6 +39,7 @@ class Sink:
         self._report = report
         self._clock = clock
         self._began = self._written_at = self._reported_at = clock()
+        self._write_again_at = self._began
         self._finished: list[MaterialResult] = []
         self._counts = Progress()
         self._write_failed = False
@@ -72,7 +80,8 @@ class Sink:
         """Take a finished material; writes when enough are there."""
         self._counts = replace(self._counts, failures=self._counts.failures + len(result.failures))
         self._finished.append(result)
-        if len(self._finished) >= MAX_BATCH:
+        n = len(self._finished)
+        if n >= MOST_BATCH or (n >= LEAST_BATCH and self._clock() >= self._write_again_at):
             self.flush()
         self.tick()
 
@@ -89,6 +98,7 @@ class Sink:
         """Write whatever is finished."""
         batch, self._finished = self._finished, []
         if batch:
+            began = self._clock()
             try:
                 self._write(batch)
             except Exception:
@@ -98,6 +108,9 @@ class Sink:
                 self._finished = batch + self._finished
                 raise
             self._counts = replace(self._counts, written=self._counts.written + len(batch))
+            took = self._clock() - began
+            if took > _QUICK_S:
+                self._write_again_at = self._clock() + took / _MOST_OF_THE_TIME
         self._written_at = self._clock()
 
     def _tell(self) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -199,16 +199,17 @@ def pass_through(failure: Failure) -> MaterialResult:
     return MaterialResult(failure.material_id, "", None, None, failures=(failure,))
 
 
-def batches(costs: Sequence[int], limit: int) -> Iterator[range]:
+def batches(costs: Iterable[int], limit: int) -> Iterator[range]:
     """Runs of consecutive indices whose costs stay within a limit; one alone may exceed it."""
-    start, total = 0, 0
+    start, end, total = 0, 0, 0
     for index, cost in enumerate(costs):
         if index > start and total + cost > limit:
             yield range(start, index)
             start, total = index, 0
         total += cost
-    if start < len(costs):
-        yield range(start, len(costs))
+        end = index + 1
+    if start < end:
+        yield range(start, end)
 
 
 def reason_of(error: BaseException) -> str:

@@ -8,22 +8,9 @@ from collections.abc import Sequence
 from jobs.records import Candidate
 from jobs.settings import RunSettings
 from jobs.stages import GraphPredictor, PredictorFactory, Prepared, Refusal, prepare, score
+from jobs.weights import ModelFiles, load_predictor
 from models.graph import BandGraph, GraphSettings
 from models.predict import Prediction
-
-
-def load_predictor(model: str, device: str) -> GraphPredictor:
-    """The predictor of a model, by name or folder, on ``cpu`` or ``cuda``."""
-    from models.predict import Predictor
-
-    return Predictor.load(model, device=device)
-
-
-def has_networks(model: str) -> bool:
-    """Whether a model's predictions take long enough to be spread over CPUs or GPUs."""
-    from models.checkpoint import find_model, read_graph_settings
-
-    return read_graph_settings(find_model(model)).parts != "numbers"
 
 
 class FeatureWorker:
@@ -55,14 +42,16 @@ class FeatureWorker:
 class ModelWorker:
     """Holds one copy of the model on one device."""
 
-    def __init__(self, factory: PredictorFactory, threads: int) -> None:
-        self._factory = factory
+    def __init__(self, model: ModelFiles | PredictorFactory, device: str, threads: int) -> None:
+        self._model = model
+        self._device = device
         self._threads = threads
         self._predictor: GraphPredictor | None = None
 
     def start(self) -> GraphSettings:
         """Load the model, and say which graphs it takes."""
-        self._predictor = self._factory()
+        model = self._model
+        self._predictor = model() if callable(model) else load_predictor(model, self._device)
         torch = sys.modules.get("torch")
         if torch is not None:
             # One worker per CPU: more threads than that would only wait for each other.

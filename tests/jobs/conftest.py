@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -30,7 +31,8 @@ class EdgePredictor:
     graph_settings: GraphSettings = field(default_factory=GraphSettings)
     poison_ev: float | None = None
     poison: str = ""
-    """What the graph with the poison barrier does: ``exit``, ``raise``, ``nan`` or ``memory``."""
+    """What the graph with the poison barrier does: ``exit``, ``kill`` (as a system that is out of
+    memory does), ``hang``, ``raise``, ``nan`` or ``memory``."""
     max_graphs: int | None = None
     """More than these at once are out of memory."""
 
@@ -45,6 +47,10 @@ class EdgePredictor:
             match self.poison:
                 case "exit":
                     os._exit(1)
+                case "kill":
+                    os.kill(os.getpid(), signal.SIGKILL)
+                case "hang":
+                    time.sleep(3600)
                 case "raise":
                     raise ZeroDivisionError("a mean\nof nothing")
                 case "memory":

@@ -16,8 +16,10 @@ from typing import Any
 import pytest
 
 from jobs.errors import EngineError
+from jobs.outcomes import Answered, Outcome, Unanswered
 from jobs.pipeline import run
-from jobs.pool import Answered, Pool, Unanswered
+from jobs.plan import Slot
+from jobs.pool import Pool
 from jobs.records import Candidate, MaterialResult
 from jobs.session import Resources, _check_reachable, _connect, ray_session
 from jobs.settings import RunSettings
@@ -32,22 +34,32 @@ def drain(pool: Pool[int], limit_s: float = 240.0) -> tuple[list[int], list[Unan
 
     answered: list[int] = []
     given_up: list[Unanswered[int]] = []
+
+    def take(outcomes: list[Outcome[int]]) -> None:
+        for outcome in outcomes:
+            if isinstance(outcome, Answered):
+                assert outcome.value == [item * item for item in outcome.items]
+                answered.extend(outcome.items)
+            elif isinstance(outcome, Unanswered):
+                given_up.append(outcome)
+
     end = time.monotonic() + limit_s
     while pool.references:
         assert time.monotonic() < end
-        ready, _ = ray.wait(pool.references, num_returns=1, timeout=1.0)
+        ready, _ = ray.wait(pool.references, num_returns=1, timeout=0.2)
         for reference in ready:
-            for outcome in pool.collect(reference):
-                if isinstance(outcome, Answered):
-                    assert outcome.value == [item * item for item in outcome.items]
-                    answered += outcome.items
-                elif isinstance(outcome, Unanswered):
-                    given_up.append(outcome)
+            take(pool.collect(reference))
+        take(pool.check())
     return answered, given_up
 
 
 def squares(
-    size: int, exits: Sequence[int] = (), raises: Sequence[int] = (), start_error: str = ""
+    size: int,
+    exits: Sequence[int] = (),
+    raises: Sequence[int] = (),
+    start_error: str = "",
+    hangs: Sequence[int] = (),
+    limit_s: float = 60.0,
 ) -> Pool[int]:
     """Workers that square integers; some integers kill them."""
     import ray
@@ -60,6 +72,8 @@ def squares(
         def square(self, items: Sequence[int]) -> list[int]:
             if set(items) & set(exits):
                 os._exit(1)
+            while set(items) & set(hangs):
+                time.sleep(1)
             if set(items) & set(raises):
                 raise ArithmeticError(f"not {items}")
             return [item * item for item in items]
@@ -69,7 +83,13 @@ def squares(
     def call(actor: Any, items: Sequence[int]) -> Sequence[Any]:
         return [actor.square.remote(list(items))]
 
-    return Pool("square", size, lambda: remote.options(num_cpus=0).remote(), call)
+    return pool_of(size, lambda slot: remote.options(num_cpus=0).remote(), call, limit_s)
+
+
+def pool_of(size: int, create: Any, call: Any, limit_s: float = 60.0) -> Pool[int]:
+    pool: Pool[int] = Pool("square", create, call, lambda _: limit_s)
+    pool.resize([Slot("here", 0)] * size)
+    return pool
 
 
 def test_pool_gives_up_exactly_the_items_that_kill(cluster: Resources) -> None:
@@ -84,6 +104,33 @@ def test_pool_gives_up_exactly_the_items_that_kill(cluster: Resources) -> None:
         (8, "arithmetic_error"),
     }
     assert all("\n" not in unanswered.detail for unanswered in given_up)
+
+
+def test_pool_ends_workers_that_hang_and_gives_up_what_they_hang_on(cluster: Resources) -> None:
+    pool = squares(2, hangs=[3], limit_s=1.0)
+    for start in range(0, 12, 4):
+        pool.submit(range(start, start + 4))
+    answered, (given_up,) = drain(pool)
+    pool.stop()
+    assert sorted(answered) == [0, 1, 2, *range(4, 12)]
+    assert (given_up.items, given_up.reason) == ([3], "deadline")
+    assert "within 1 s" in given_up.detail
+
+
+def test_pool_that_shrinks_ends_its_work_and_one_that_grows_shares_it(cluster: Resources) -> None:
+    pool = squares(2)
+    for item in range(8):
+        pool.submit([item])
+    pool.resize([Slot("here", 0)])
+    assert pool.size == 1
+    assert sorted(drain(pool)[0]) == list(range(8))
+    pool.resize([Slot("here", 0), Slot("there", 0)])
+    for item in range(8):
+        pool.submit([item])
+    assert pool.lose({"here"}) == []
+    assert pool.size == 1
+    assert sorted(drain(pool)[0]) == list(range(8))
+    pool.stop()
 
 
 def test_pool_whose_workers_only_die_ends(
@@ -112,6 +159,7 @@ def test_pool_without_a_worker_for_minutes_ends(
     monkeypatch.setattr("jobs.pool.START_TIMEOUT_S", -1.0)
     with pytest.raises(EngineError, match="no square worker has been up"):
         pool.check()
+    monkeypatch.undo()
     assert drain(pool) == ([], [])
     pool.check()
     pool.stop()
@@ -127,8 +175,8 @@ def test_lost_arguments_are_told_apart(lost: Any) -> None:
             return len(data)
 
     remote: Any = ray.remote(Worker)
-    pool: Pool[int] = Pool(
-        "lost", 1, lambda: remote.options(num_cpus=0).remote(), lambda a, _: [a.work.remote(lost)]
+    pool = pool_of(
+        1, lambda _: remote.options(num_cpus=0).remote(), lambda a, _: [a.work.remote(lost)]
     )
     pool.submit([7])
     _, (given_up,) = drain(pool)
@@ -203,6 +251,28 @@ def test_hop_and_candidate_that_kill_their_workers_are_one_row_each(
         (poison_id.partition(":")[0], poison_id, "model", "killed_worker"),
     }
     assert len(found) == len(candidates) + 1
+
+
+@pytest.mark.parametrize(("poison", "reason"), [("hang", "deadline"), ("kill", "killed_worker")])
+def test_a_hop_that_hangs_or_is_ended_by_the_system_is_one_row(
+    cluster: Resources,
+    candidates: list[Candidate],
+    predictors: Callable[..., PredictorFactory],
+    poison: str,
+    reason: str,
+) -> None:
+    expected: list[MaterialResult] = []
+    run(candidates[3:], expected.extend, RunSettings(engine="inline"), None, predictors())
+    by_id = {hop.hop_id: hop.prediction.em_ev for result in expected for hop in result.hops}
+    poison_id, poison_ev = sorted(by_id.items())[1]
+    found: list[MaterialResult] = []
+    settings = RunSettings(num_cpus=1, num_gpus=0, deadline_s=8.0)
+    factory = predictors(poison=poison, poison_ev=poison_ev)
+    run(candidates[3:], found.extend, settings, None, factory)
+    del by_id[poison_id]
+    assert {hop.hop_id: hop.prediction.em_ev for result in found for hop in result.hops} == by_id
+    ((failure,),) = [result.failures for result in found if result.failures]
+    assert (failure.hop_id, failure.stage, failure.reason) == (poison_id, "model", reason)
 
 
 def test_more_gpus_than_there_are_is_an_error_not_a_wait(cluster: Resources) -> None:

@@ -12,9 +12,9 @@ from jobs.schedule import Schedule
 
 
 def started(n_lanes: int, depth: int = 2) -> Schedule[int]:
-    schedule: Schedule[int] = Schedule(n_lanes, depth)
-    for lane in schedule.lanes:
-        lane.ready = True
+    schedule: Schedule[int] = Schedule(depth)
+    for _ in range(n_lanes):
+        schedule.lanes[schedule.open_lane()].ready = True
     return schedule
 
 
@@ -23,7 +23,8 @@ def items_of(assigned: list) -> list[tuple[int, list[int]]]:
 
 
 def test_nothing_goes_to_a_worker_that_is_not_up() -> None:
-    schedule: Schedule[int] = Schedule(2)
+    schedule: Schedule[int] = Schedule()
+    schedule.open_lane(), schedule.open_lane()
     assert not schedule.has_room
     schedule.add([1])
     assert list(schedule.assign()) == []
@@ -121,6 +122,76 @@ def test_failed_call_follows_the_same_rules_and_spares_its_neighbour() -> None:
     assert schedule.failed(lane, again) == [1]
 
 
+def test_what_hangs_is_cut_at_once_and_its_neighbour_is_innocent() -> None:
+    schedule = started(1)
+    schedule.add([1, 2])
+    schedule.add([3])
+    list(schedule.assign())
+    assert schedule.hung(0) == []
+    schedule.lanes[0].ready = True
+    ((lane, piece),) = schedule.assign()
+    assert list(piece.items) == [1]
+    schedule.done(lane, piece)
+    ((lane, piece),) = schedule.assign()
+    assert list(piece.items) == [2]
+    assert schedule.hung(lane) == [2]
+    schedule.lanes[0].ready = True
+    assert items_of(list(schedule.assign())) == [(0, [3])]
+
+
+def test_a_single_item_that_hangs_is_tried_twice() -> None:
+    schedule = started(1)
+    schedule.add([1])
+    list(schedule.assign())
+    assert schedule.hung(0) == []
+    schedule.lanes[0].ready = True
+    list(schedule.assign())
+    assert schedule.hung(0) == [1]
+
+
+def test_what_a_machine_takes_with_it_is_innocent_twice() -> None:
+    schedule = started(1)
+    schedule.add([1, 2])
+    for _ in range(2):
+        ((_, piece),) = schedule.assign()
+        assert (list(piece.items), piece.suspect) == ([1, 2], False)
+        assert schedule.lost(0) == []
+        schedule.lanes[0].ready = True
+    list(schedule.assign())
+    assert schedule.lost(0) == []
+    schedule.lanes[0].ready = True
+    ((_, piece),) = schedule.assign()
+    assert (list(piece.items), piece.suspect) == ([1, 2], True)
+
+
+def test_a_suspect_whose_machine_goes_away_is_not_given_up() -> None:
+    schedule = started(1)
+    schedule.add([1])
+    list(schedule.assign())
+    schedule.died(0)
+    schedule.lanes[0].ready = True
+    list(schedule.assign())
+    assert schedule.lost(0) == []
+    schedule.lanes[0].ready = True
+    ((_, piece),) = schedule.assign()
+    assert piece.suspect
+
+
+def test_a_retired_lane_ends_what_it_holds_and_gets_nothing_more() -> None:
+    schedule = started(2)
+    schedule.add([1])
+    ((lane, piece),) = schedule.assign()
+    schedule.lanes[lane].retired = True
+    schedule.add([2])
+    assert items_of(list(schedule.assign())) == [(1, [2])]
+    schedule.add([3])
+    schedule.add([4])
+    assert items_of(list(schedule.assign())) == [(1, [3])]
+    schedule.done(lane, piece)
+    schedule.close_lane(lane)
+    assert set(schedule.lanes) == {1}
+
+
 @settings(max_examples=150, deadline=None)
 @given(
     n_items=st.integers(1, 40),
@@ -143,10 +214,10 @@ def test_exactly_the_poison_is_given_up(
     while schedule.busy:
         steps += 1
         assert steps < 2000
-        for lane in schedule.lanes:
+        for lane in schedule.lanes.values():
             lane.ready = lane.ready or chance.random() < 0.5
         list(schedule.assign())
-        busy = [index for index, lane in enumerate(schedule.lanes) if lane.held]
+        busy = [index for index, lane in schedule.lanes.items() if lane.held]
         if not busy:
             continue
         index = chance.choice(busy)

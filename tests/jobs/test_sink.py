@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from jobs.records import Failure, MaterialResult, Progress
-from jobs.sink import FLUSH_S, MAX_BATCH, Sink
+from jobs.sink import FLUSH_S, LEAST_BATCH, MOST_BATCH, Sink
 
 
 def result(number: int) -> MaterialResult:
@@ -24,10 +24,26 @@ class Clock:
 def test_batches_by_number() -> None:
     written: list[int] = []
     with Sink(lambda batch: written.append(len(batch)), clock=Clock()) as sink:
-        for number in range(MAX_BATCH + 1):
+        for number in range(LEAST_BATCH + 1):
             sink.add(result(number))
-        assert written == [MAX_BATCH]
-    assert written == [MAX_BATCH, 1]
+        assert written == [LEAST_BATCH]
+    assert written == [LEAST_BATCH, 1]
+
+
+def test_a_slow_write_makes_larger_batches_up_to_a_limit() -> None:
+    clock, written = Clock(), []
+
+    def write(batch: list[MaterialResult]) -> None:
+        written.append(len(batch))
+        clock.now += 0.5
+
+    with Sink(write, clock=clock) as sink:
+        for number in range(10 * MOST_BATCH):
+            clock.now += 0.001
+            sink.add(result(number))
+    assert written[0] == LEAST_BATCH
+    assert set(written[1:-1]) == {MOST_BATCH}  # a thousand a second, and two seconds in between
+    assert sum(written) == 10 * MOST_BATCH
 
 
 def test_batches_by_time() -> None:
