@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 from collections import deque
 from types import TracebackType
+from typing import Self
 
 from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
+    ProgressColumn,
     SpinnerColumn,
     TextColumn,
     TimeElapsedColumn,
@@ -24,30 +26,28 @@ _LINE_EVERY_S = 30.0
 _RATE_OVER_S = 20.0
 
 
-class RunProgress(Ticker):
-    """The progress of a campaign; a context, so that the terminal is left as it was."""
+class LiveBar:
+    """A bar with news beside it, drawn in terminals only; a context, so that the terminal is left
+    as it was."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, what: str, *more: ProgressColumn) -> None:
         self._console = console
         self._bar = Bar(
             SpinnerColumn(),
-            TextColumn("candidates"),
+            TextColumn(what),
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
             TextColumn("{task.fields[news]}"),
             TimeElapsedColumn(),
-            TimeRemainingColumn(),
+            *more,
             console=console,
             transient=True,
             disable=not console.is_terminal,
         )
         self._task = self._bar.add_task("", total=None, news="starting")
-        self._done_before = 0
-        self._expected: int | None = None
-        self._recent: deque[tuple[float, int]] = deque()
         self._began = self._line_at = time.monotonic()
 
-    def __enter__(self) -> RunProgress:
+    def __enter__(self) -> Self:
         self._bar.start()
         return self
 
@@ -58,6 +58,16 @@ class RunProgress(Ticker):
         trace: TracebackType | None,
     ) -> None:
         self._bar.stop()
+
+
+class RunProgress(LiveBar, Ticker):
+    """The progress of a campaign."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(console, "candidates", TimeRemainingColumn())
+        self._done_before = 0
+        self._expected: int | None = None
+        self._recent: deque[tuple[float, int]] = deque()
 
     def begin(self, campaign_id: str, done_before: int, expected: int | None) -> None:
         """The campaign starts or goes on."""

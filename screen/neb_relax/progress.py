@@ -4,19 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from types import TracebackType
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    SpinnerColumn,
-    TextColumn,
-    TimeElapsedColumn,
-)
-from rich.progress import Progress as Bar
 
 from screen.neb_relax.hops import BandFolder
+from screen.progress import LiveBar
 
 _LINE_EVERY_S = 30.0
 _REFRESH_S = 2.0
@@ -24,37 +16,12 @@ _SHOWN = 2
 """Hops under way that are told one by one."""
 
 
-class RelaxProgress:
-    """A live bar in a terminal, now and then a line elsewhere; a context."""
+class RelaxProgress(LiveBar):
+    """A live bar in a terminal, now and then a line elsewhere."""
 
     def __init__(self, console: Console) -> None:
-        self._console = console
-        self._bar = Bar(
-            SpinnerColumn(),
-            TextColumn("hops"),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[news]}"),
-            TimeElapsedColumn(),
-            console=console,
-            transient=True,
-            disable=not console.is_terminal,
-        )
-        self._task = self._bar.add_task("", total=None, news="starting")
+        super().__init__(console, "hops")
         self._total = self._done_before = 0
-        self._began = self._line_at = self._read_at = time.monotonic()
-
-    def __enter__(self) -> RelaxProgress:
-        self._bar.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._bar.stop()
 
     def begin(self, total: int, done_before: int) -> None:
         """Work starts or goes on."""
