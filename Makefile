@@ -2,12 +2,12 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-EXTRAS ?= dev,docs,reference,mp-server,optimade-server
+EXTRAS ?= dev,reference,mp-server,optimade-server
 DEMO_DB ?= demo.duckdb
 NEWEST := $(VENV)/.installed
 NEWEST_DEV := $(VENV)/.installed-dev
 
-.PHONY: setup demo test lint types bench docs reference chaos audit clean
+.PHONY: setup demo test lint types bench reference chaos audit clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -38,10 +38,7 @@ types: $(NEWEST_DEV)
 	$(BIN)/mypy
 
 bench: $(NEWEST_DEV)
-	$(BIN)/python -m tests.bench
-
-docs: $(NEWEST_DEV)
-	$(BIN)/python -m mkdocs build --strict -f .mkdocs.yml -d build/docs
+	$(BIN)/python -m tests.bench --json build/bench.json --png build/bench.png
 
 reference: $(NEWEST_DEV)
 	$(BIN)/python -m tests.reference

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 import subprocess
 import sys
@@ -17,6 +16,11 @@ from tests.transcripts import ROOT, blocks, check_transcript, run
 
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.glob("*.md"))
+TRANSCRIPTS = [
+    page
+    for page in PAGES
+    if "```console" in page.read_text() and page.name not in PAGES_OF_THE_PROGRAM
+]
 LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
 
 
@@ -30,7 +34,7 @@ def test_links_lead_to_files(page: Path) -> None:
     assert not [link for link in found if not (page.parent / link).exists()]
 
 
-@pytest.mark.parametrize("page", [p for p in PAGES if "```console" in p.read_text()], ids=by_name)
+@pytest.mark.parametrize("page", TRANSCRIPTS, ids=by_name)
 def test_transcripts_run(page: Path, tmp_path: Path) -> None:
     check_transcript(page.read_text(), tmp_path, least=1)
 
@@ -90,14 +94,3 @@ def test_figures_can_be_drawn_again(tmp_path: Path) -> None:
         "band.png",
         "percolation.png",
     }
-
-
-def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
-    if importlib.util.find_spec("mkdocs") is None:
-        pytest.skip("mkdocs is not installed; it comes with the extra docs")
-    words = ["-m", "mkdocs", "build", "--strict", "-f", ".mkdocs.yml", "-d", str(tmp_path)]
-    done = subprocess.run(
-        [sys.executable, *words], cwd=ROOT, capture_output=True, text=True, timeout=300
-    )
-    assert done.returncode == 0, done.stderr
-    assert (tmp_path / "concepts" / "index.html").is_file()
