@@ -76,14 +76,15 @@ def _connect(settings: RunSettings) -> None:
         # "models" folder would hide ours; from here, it puts ours there.
         with contextlib.chdir(Path(__file__).resolve().parents[1]):
             if address is None:
-                ray.init(
-                    address="local",  # whatever RAY_ADDRESS says
-                    num_cpus=settings.num_cpus or cpu_count(),
-                    include_dashboard=False,
-                    object_store_memory=_object_store_bytes(),
-                    log_to_driver=False,
-                    logging_level=logging.ERROR,
-                )
+                with _on_loopback():
+                    ray.init(
+                        address="local",  # whatever RAY_ADDRESS says
+                        num_cpus=settings.num_cpus or cpu_count(),
+                        include_dashboard=False,
+                        object_store_memory=_object_store_bytes(),
+                        log_to_driver=False,
+                        logging_level=logging.ERROR,
+                    )
             else:
                 _check_reachable(address)
                 ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
@@ -95,6 +96,24 @@ def _connect(settings: RunSettings) -> None:
     finally:
         if on_main_thread and on_terminate is not None:
             signal.signal(signal.SIGTERM, on_terminate)
+
+
+@contextlib.contextmanager
+def _on_loopback() -> Iterator[None]:
+    """Ray that starts in here can be reached from this machine only.
+
+    Whoever reaches its ports can run code. The switch is Ray's own for systems without clusters,
+    ``RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER``, read when Ray is imported; joining a cluster must not be
+    bound by it.
+    """
+    from ray._private import ray_constants
+
+    before = ray_constants.ENABLE_RAY_CLUSTER
+    ray_constants.ENABLE_RAY_CLUSTER = False
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = before
 
 
 def _check_reachable(address: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import time
 from collections.abc import Iterator
@@ -52,7 +53,6 @@ def explained(path: Path, message: str) -> UserError:
         return LockedError(path, f"process {holder[1]}" if holder else "another process")
     found = message.partition("See also")[0].removeprefix("IO Error: ").strip()
     for sign, hint in (
-        ("not a valid DuckDB database", "pass a database that ionscreen wrote, or a new name"),
         ("Corrupt", "restore it from a copy, or start a new one under another name"),
         ("Could not read enough bytes", "restore it from a copy, or start a new one"),
         ("No space left", "free some space, then give the same command: it resumes"),
@@ -75,7 +75,7 @@ def connect(path: Path, *, read_only: bool, patience_s: float = 0.0) -> DuckDBPy
 
     Raises:
         LockedError: another process holds the file.
-        UserError: it cannot be opened, for a reason that the message gives.
+        UserError: it is no database, or cannot be opened, for a reason that the message gives.
     """
     import duckdb
 
@@ -83,17 +83,60 @@ def connect(path: Path, *, read_only: bool, patience_s: float = 0.0) -> DuckDBPy
         raise UserError(f"{path}: no such database; `screen run` makes one, or pass another --db")
     if not path.parent.is_dir():
         raise UserError(f"{path}: no folder {path.parent}; make it, or pass another --db")
+    if path.is_dir():
+        raise UserError(f"{path}: Is a directory, expected a database; pass a file in it as --db")
+    _refuse_other_kinds(path, read_only)
     give_up_at = time.monotonic() + patience_s
     while True:
         try:
             with translated(path):
-                if not read_only and path.is_file() and path.stat().st_size == 0:
-                    path.unlink()  # as mktemp leaves it; DuckDB wants none or its own
+                if not read_only:
+                    _make(path)
                 return duckdb.connect(str(path), read_only=read_only)
         except LockedError:
             if time.monotonic() >= give_up_at:
                 raise
             time.sleep(0.1)
+
+
+def _refuse_other_kinds(path: Path, read_only: bool) -> None:
+    """Refuse a file of another kind: for some, such as SQLite's, DuckDB would download a reader."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(12)
+    except OSError:  # not there, or for DuckDB to explain
+        return
+    if head[8:] != b"DUCK" and (head or read_only):  # a writer fills an empty file
+        raise UserError(
+            f"{path}: not a valid DuckDB database; pass one that ionscreen wrote, or a new name",
+            FAILED,
+        )
+
+
+def _make(path: Path) -> None:
+    """Make a database file where there is none, whole or not at all.
+
+    DuckDB writes a new file piece by piece: a full disk or a kill would leave one that nothing can
+    open any more.
+    """
+    import duckdb
+
+    if path.is_file() and path.stat().st_size == 0:
+        path.unlink()  # as mktemp leaves it; DuckDB wants none or its own
+    if path.exists():
+        return
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        duckdb.connect(str(temporary)).close()
+        # A link, unlike a new name, never takes the place of what another process has just made.
+        with contextlib.suppress(FileExistsError):
+            path.hardlink_to(temporary)
+    except OSError:  # a file system without links
+        if not path.exists():
+            temporary.rename(path)
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def utc_now() -> datetime:
