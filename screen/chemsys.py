@@ -89,12 +89,17 @@ def default_ion(patterns: Sequence[Pattern]) -> str:
     patterns name too (those that name no mobile ion do not count).
 
     Raises:
-        UserError: No pattern names a mobile ion, or they name different ones.
+        UserError: There is no pattern, none names a mobile ion, or they name different ones.
     """
     named = [[e for e in pattern.elements if e in MOBILE_IONS] for pattern in patterns]
     named = [ions for ions in named if ions]
+    if not patterns:
+        raise UserError(
+            "which ion moves is not said; pass it, such as --ion Mg, or a chemical system that "
+            'names it, such as --chemsys "Mg-*"'
+        )
     if not named:
-        found = ", ".join(pattern.text for pattern in patterns) or "no chemical system"
+        found = ", ".join(pattern.text for pattern in patterns)
         raise UserError(
             f"{found} names none of the mobile ions {', '.join(MOBILE_IONS)}; "
             "pass the one to move, such as --ion Mg"

@@ -136,7 +136,7 @@ def _explain(error: Exception) -> int:
         return error.exit_code
     wrong_use = getattr(error, "format_message", None)  # typer's own, wherever it keeps the class
     if wrong_use is not None:
-        message = wrong_use()
+        message = wrong_use().replace("Value error, ", "").rstrip(".")
         if message:
             _say(f"error: {message} (see --help)")
         return int(getattr(error, "exit_code", WRONG_USE))

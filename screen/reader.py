@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 READER_PATIENCE_S = 0.5
 """How long to wait for another process that may hold the database only for a moment."""
+_NAMES = "the queries `show tables` and `describe NAME` say what there is"
 
 
 class Reader:
@@ -74,6 +75,8 @@ class Reader:
                     '"select * from ranked_materials limit 5"'
                 )
             return self._con.sql(query).to_arrow_table()
+        except (duckdb.CatalogException, duckdb.BinderException) as error:  # a name, most often
+            raise UserError(f"{_first_lines(str(error))}; {_NAMES}", WRONG_USE) from error
         except (duckdb.ProgrammingError, duckdb.NotSupportedError, duckdb.DataError) as error:
             raise UserError(_first_lines(str(error)), WRONG_USE) from error
         except duckdb.PermissionException as error:

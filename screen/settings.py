@@ -223,5 +223,6 @@ def _is(value: Any, kind: type) -> bool:
 def kind_of(choice: Any) -> str:
     """A kind of value in words."""
     if get_origin(choice) is tuple:
-        return f"a list of {kind_of(get_args(choice)[0])}"
+        kinds = {int: "whole numbers", float: "numbers", str: "texts"}
+        return f"a list of {kinds[get_args(choice)[0]]}"
     return {int: "a whole number", float: "a number", str: "text", bool: "true or false"}[choice]

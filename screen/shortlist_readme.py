@@ -6,6 +6,7 @@ import html
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
+from shlex import quote
 from typing import Any
 
 from screen.acquisition import COST_EXPONENT
@@ -33,7 +34,8 @@ _COST = f"""\
 """
 _NEXT = """\
 ```
-screen neb write . --code vasp
+screen neb write . --code vasp            # one folder per hop: submit each job.sh
+screen neb write . --code ase             # or by a machine-learned potential, here:
 screen neb relax . --calculator chgnet
 screen neb read . --db {db}
 screen refit --db {db} -o refitted
@@ -71,8 +73,8 @@ def readme(shortlist: Shortlist, db: str, models: Mapping[str, Mapping[str, Any]
         "## Cost",
         _COST.rstrip(),
         "## Next",
-        "In this folder:",
-        _NEXT.format(db=db).rstrip(),
+        "In this folder, for a database that lies beside it (give its own path where it does not):",
+        _NEXT.format(db=quote(f"../{db}")).rstrip(),
     ]
     return "\n\n".join(parts) + "\n"
 

@@ -90,8 +90,9 @@ def way_rows(results: Results, name: str, ion: str | None) -> Sequence[Row]:
 
 def headline(way: Row) -> str:
     """A material's ways in a few lines."""
+    hops = "1 hop" if way["n_hops"] == 1 else f"{way['n_hops']} hops"
     lines = [
-        f"{way['formula']} ({way['space_group']}): {way['n_hops']} hops of {way['ion']} up to "
+        f"{way['formula']} ({way['space_group']}): {hops} of {way['ion']} up to "
         f"{way['cutoff_a']:.2f} Å, {way['mechanism']}, by {way['model_id']}"
     ]
     for dimension in (1, 2, 3):

@@ -31,7 +31,7 @@ _READER_PATIENCE_S = 5.0
 
 def live_folder(path: Path) -> Path:
     """Where the snapshots of a database lie."""
-    return path.with_name(path.name + ".live")
+    return path.parent / f"{path.name}.live"
 
 
 class Snapshots:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from screen.output import print_json, stderr
@@ -116,7 +117,7 @@ def train_bands(
     for kind in ("random", "group"):
         print(f"{kind} folds")
         print_scores(card[f"{kind}_folds"])
-    print(f"next: screen run --model {output}")
+    print(f"next: screen run --model {quote(str(output))}")
 
 
 def _epoch_counter(

@@ -17,7 +17,7 @@
 
 Predict the barriers of one crystal, choose the hop that limits it, and make images that a nudged
 elastic band calculation can start from. Open this file in Jupyter with jupytext, or run it as a
-script.
+script. It needs ASE: `pip install ase`.
 """
 
 # %%

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 import typer
@@ -53,4 +54,4 @@ def blend(
     for kind in ("random", "group"):
         print(f"{kind} folds")
         print_scores(card[f"{kind}_folds"])
-    print(f"next: screen run --model {output}")
+    print(f"next: screen run --model {quote(str(output))}")

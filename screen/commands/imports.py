@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -78,7 +79,7 @@ def import_checkpoint(
         return
     print(f"{model_id(output)} in {output}")
     print(f"Em / eV = {scale.slope_ev:.6g} x output + {scale.intercept_ev:.6g}, {scale.origin}")
-    print(f"next: screen evaluate --model {output} --data BANDS")
+    print(f"next: screen evaluate --model {quote(str(output))} --data BANDS")
 
 
 def _check_use(

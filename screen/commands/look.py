@@ -104,9 +104,10 @@ def sql(
 ) -> None:
     """Ask the database anything; it cannot be changed this way.
 
-    Views: ranked_materials, ranked_hops, parity, corrected_barriers, funnel; material_rankings and
-    hop_rankings by every model. Tables: campaigns, materials, hops, predictions, material_ranking,
-    barriers, profiles, failures, campaign_materials.
+    Views: ranked_materials, ranked_hops, parity, labelled_barriers, corrected_barriers, funnel;
+    material_rankings and hop_rankings by every model. Tables: campaigns, materials, hops,
+    predictions, material_ranking, barriers, profiles, mlip_corrections, failures, left_out,
+    campaign_materials. `describe ranked_materials` is a query, too.
     """
     from screen.output import export, notice, print_table, write_csv, write_json
     from screen.reader import open_reader
@@ -160,7 +161,8 @@ def _status_lines(campaign: Record) -> list[str]:
         lines.append(f"  {'bands/s':16}{campaign['bands_per_s']:>9.1f}")
     failed = campaign["failed"]
     lines.append(f"  {'failures':16}{sum(e['n'] for e in failed if e['stage'] != 'server'):>9,}")
-    return lines + [f"    {e['stage']}: {e['reason']:24}{e['n']:>9,}" for e in failed]
+    named = [(f"{entry['stage']}: {entry['reason']}", entry["n"]) for entry in failed]
+    return lines + [f"    {name:34}{n:>9,}" for name, n in named]
 
 
 def _model_lines(models: list[Record]) -> list[str]:

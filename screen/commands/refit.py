@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from shlex import quote
 from typing import Annotated, Any
 
 import typer
@@ -126,7 +127,7 @@ def _report(new_id: str, card: Mapping[str, Any], output: Path) -> None:
     print(verdict(comparison))
     if comparison is None or comparison["verdict"] != "better":
         print("the new model is written all the same; keep the old one, or add labels")
-    print(f"next: screen run --model {output}")
+    print(f"next: screen run --model {quote(str(output))}")
 
 
 def _figure(side: Mapping[str, Any], key: str) -> str:

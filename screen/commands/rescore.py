@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -58,7 +59,8 @@ def rescore(
     if not found.ranked:
         raise UserError(
             f"no stored hop came back; "
-            f"""`screen sql "select * from failures where stage = 'hops'" --db {db}` says why""",
+            f"""`screen sql "select * from failures where stage = 'hops'" --db {quote(str(db))}` """
+            "says why",
             FAILED,
         )
 
@@ -104,7 +106,7 @@ def _summarise(found: Rescored, db: Path) -> None:
         ):
             print(f"  {name:16}{count:>9,}")
     for other in found.other_models:
-        print(f"next: screen compare {other} {found.model_id} --db {db}")
+        print(f"next: screen compare {other} {found.model_id} --db {quote(str(db))}")
 
 
 def _show(found: ModelComparison) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -43,6 +44,7 @@ def run(
 
     What is done is not done again: the same command goes on where it was interrupted.
     """
+    from screen.output import notice
     from screen.settings import run_options
 
     options = run_options(config, given)
@@ -50,9 +52,10 @@ def run(
         from screen.config_file import write_config as write
 
         write(options, write_config)
+        if str(write_config) != "-":
+            notice(f"options in {write_config}; screen run --config {quote(str(write_config))}")
         return
     from screen.log import logging_to
-    from screen.output import notice
     from screen.running import wanted
 
     with logging_to(options.log_file):
@@ -98,7 +101,7 @@ def _screen(what: Wanted, fresh: bool, as_json: bool) -> None:
     if outcome.funnel.predicted == 0:
         raise NothingToShow(
             "every candidate was refused, for the reasons above; "
-            f'`screen sql "select * from failures" --db {db}` has them all'
+            f'`screen sql "select * from failures" --db {quote(db)}` has them all'
         )
 
 
@@ -126,7 +129,7 @@ def _summarise(outcome: Outcome, db: str, as_json: bool) -> None:
     for line in _lines(outcome):
         print(line)
     if funnel.predicted:
-        print(f"next: screen top --db {db}")
+        print(f"next: screen top --db {quote(db)}")
 
 
 def _lines(outcome: Outcome) -> list[str]:
@@ -141,4 +144,4 @@ def _lines(outcome: Outcome) -> list[str]:
         ("failures", funnel.n_failures, ""),
     ]
     lines = [f"  {name:16}{n:>9,}{note}" for name, n, note in counts]
-    return lines + [f"    {stage}: {reason:24}{n:>9,}" for stage, reason, n in funnel.failed]
+    return lines + [f"    {f'{stage}: {reason}':34}{n:>9,}" for stage, reason, n in funnel.failed]

@@ -11,8 +11,8 @@ from screen.doctor.findings import Finding
 
 OPTIONAL = (
     ("matplotlib", "pip install 'ionscreen[plots]'", "screen plot, parity -o, figures of models"),
-    ("chgnet", "pip install 'ionscreen[mlip]'", "screen run --sites chgnet, bands by CHGNet"),
-    ("ase", "pip install ase", "to_ase(), running what `screen neb write --code ase` wrote"),
+    ("chgnet", "pip install 'ionscreen[mlip]'", "screen neb relax, screen run --sites chgnet"),
+    ("ase", "pip install ase", "screen neb relax, to_ase() of the Python API"),
     ("atomate2", "pip install atomate2", "running what `screen neb write --code atomate2` wrote"),
     ("pandas", "pip install pandas", "tables of the Python API; else they are Arrow's"),
 )

@@ -71,7 +71,9 @@ class CalculatorChoice:
             UserError: not installed, or there is no such place.
         """
         if importlib.util.find_spec("ase") is None:
-            raise UserError("ase is not installed; pip install ase and run again", FAILED)
+            raise UserError(
+                "ase is not installed; pip install 'ionscreen[mlip]' and run again", FAILED
+            )
         known = _KNOWN.get(self.name)
         if known is None:
             self._found()

@@ -40,6 +40,7 @@ def open_source(options: RunOptions, notice: Notice) -> Source:
     if not named and options.sites == BY_ELECTRODE:
         raise UserError(f"--sites {BY_ELECTRODE} needs the electrodes of --source mp, not files")
     if not named:
+        from screen.sources.documents import KINDS
         from screen.sources.files import Columns, Files
 
         columns = Columns(
@@ -48,7 +49,10 @@ def open_source(options: RunOptions, notice: Notice) -> Source:
             energy_above_hull=options.ehull_column,
             band_gap=options.gap_column,
         )
-        return Files(words, columns)
+        files = Files(words, columns)
+        if files.is_empty:
+            notice(f"{', '.join(words)}: no structure file in there; expected {KINDS}")
+        return files
     if len(words) > 1:
         raise UserError(f"source {named[0]!r} stands alone; run it and the others one by one")
     (word,) = words

@@ -54,6 +54,11 @@ class Files(Source):
         """Twelve hex digits, see ``Listing.version``; the same for every query."""
         return self._listing.version
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether no file of a kind that holds structures was found."""
+        return not self._listing.files
+
     def settings(self) -> dict[str, Any]:
         """The columns that were named."""
         named = self._columns.named()

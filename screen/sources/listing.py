@@ -18,6 +18,7 @@ from screen.sources.documents import KINDS, kind_of, name_of, stem_of
 _MOST_HASHED = 100
 _MOST_HASHED_BYTES = 1 << 30
 """Named files up to these are told by their content; to read more would hold up the first one."""
+_ARCHIVES = (".zip", ".gz", ".tgz", ".tar", ".bz2", ".xz", ".zst", ".7z")
 
 
 @dataclass(frozen=True)
@@ -122,11 +123,13 @@ def _root(given: str) -> _Root:
         if glob.has_magic(given):
             return _matched(given, path)
         found = "no such file or folder" if isinstance(error, FileNotFoundError) else str(error)
-        raise UserError(f"{given}: {found}; pass a path to structures, or 'catalog'") from None
+        raise UserError(f"{given}: {found}; pass a path to structures") from None
     if stat.S_ISDIR(mode):
         folder = str(path.resolve())
         return _Root(folder, (folder,))
     if kind_of(path.name) is None:
+        if path.suffix.lower() in _ARCHIVES:
+            raise UserError(f"{given}: an archive; unpack it and pass what comes out")
         raise UserError(f"{given}: not a kind of structure file; expected {KINDS}")
     folder = str(path.parent.resolve())  # a link keeps its own name, which says the kind
     return _Root(folder, (_joined(folder, path.name),), is_file=True)
