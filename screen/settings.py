@@ -88,7 +88,14 @@ def run_settings(options: RunOptions) -> RunSettings:
             **options.jobs,
         )
     except ValueError as error:
-        raise UserError(str(error)) from error
+        raise UserError(_by_option(str(error))) from error
+
+
+def _by_option(message: str) -> str:
+    """A message that begins with the name of a field, with that of its option instead."""
+    name, is_, rest = message.partition(" is ")
+    known = {entry.name for entry in fields(RunOptions)}
+    return f"--{name.replace('_', '-')}{is_}{rest}" if name in known else message
 
 
 TABLES: dict[str, tuple[type, frozenset[str]]] = {
@@ -190,8 +197,9 @@ def _unknown(place: str, name: str, known: list[str], elsewhere: Sequence[str] =
     near = get_close_matches(plain, known, 1) or [
         by_last[key] for key in get_close_matches(plain, list(by_last), 1)
     ]
-    meant = f"; did you mean {near[0]}?" if near else ""
-    return f"{place}: unknown option {name}; expected one of {', '.join(known)}{meant}"
+    if near:
+        return f"{place}: unknown option {name}, did you mean {near[0]}?"
+    return f"{place}: unknown option {name}; expected one of {', '.join(known)}"
 
 
 def _checked(place: str, name: str, value: Any, hint: Any) -> Any:

@@ -61,6 +61,15 @@ class Percolation:
         likely, alike = _number(row["p_good_1d"]), _number(row["applicability"])
         return cls(first, second, third, likely, alike)
 
+    def __repr__(self) -> str:
+        passages = (self.em_1d, self.em_2d, self.em_3d)
+        said = [
+            f"{d}D {one.em_ev:.3f} eV ({one.em_low_ev:.3f} to {one.em_high_ev:.3f})"
+            for d, one in enumerate(passages, start=1)
+            if math.isfinite(one.em_ev)
+        ]
+        return f"Percolation({', '.join(said) or 'none'})"
+
     @property
     def dimension(self) -> int:
         """Highest dimension, 0 to 3, in which the hops connect the crystal to its images."""
@@ -148,6 +157,12 @@ class Material:
     make_crystal: Callable[[], Crystal] = field(repr=False)
     failures: tuple[Failure, ...] = field(default=(), repr=False)
     """Hops without a barrier, and why; of a stored material ``Results.failures`` has them."""
+
+    def __repr__(self) -> str:
+        return (
+            f"Material({self.material_id}: {len(self.hops)} hops of {self.ion} ({self.mechanism}) "
+            f"in {self.formula} {self.space_group}, {self.percolation!r})"
+        )
 
     def to_pymatgen(self) -> Structure:
         """The symmetrised primitive crystal that the hops' coordinates are of."""

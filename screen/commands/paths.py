@@ -44,7 +44,7 @@ def paths(
         Path | None, typer.Option(help="Folder for the crystal and each band, extxyz and CIF.")
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="Page with the hops in 3D: .html.")
+        Path | None, typer.Option("-o", "--output", help="Page with a file's hops in 3D: .html.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
 ) -> None:

@@ -290,7 +290,7 @@ def test_config_file_under_the_command_line(screen: Screen, config: Path) -> Non
 @pytest.mark.parametrize(
     ("line", "said", "code"),
     [
-        ("chemsis = 'Mg-*'", "unknown option chemsis; expected one of chemsys", 2),
+        ("chemsis = 'Mg-*'", "unknown option chemsis, did you mean chemsys?", 2),
         ("limit = 'ten'", "limit is 'ten', expected a whole number", 2),
         ("[hops]\ncutof = 1", "unknown option hops.cutof", 2),
         ("[hops]\nmax_hops = 3", "set by max_hops outside the table", 2),
