@@ -1,4 +1,4 @@
-"""``python -m tests.bench [--only NAME]... [--json FILE] [--quick]``."""
+"""``python -m tests.bench [--only NAME]... [--json FILE] [--png FILE] [--quick]``."""
 
 from __future__ import annotations
 
@@ -23,17 +23,21 @@ from tests.bench import (
     forward,
     gpu,
     graph,
+    growth,
     hops,
     memory,
     million,
     overhead,
     pathways,
+    peers,
     pull,
     recall,
+    stages,
     startup,
     voids,
 )
 from tests.bench.figures import Figure, NotMeasured
+from tests.bench.picture import draw
 
 BENCHES: dict[str, Callable[..., list[Figure]]] = {
     "acquisition": acquisition.run,
@@ -41,13 +45,16 @@ BENCHES: dict[str, Callable[..., list[Figure]]] = {
     "feed": feed.run,
     "hops": hops.run,
     "graph": graph.run,
+    "growth": growth.run,
     "forward": forward.run,
     "gpu": gpu.run,
     "overhead": overhead.run,
     "memory": memory.run,
     "million": million.run,
     "pathways": pathways.run,
+    "peers": peers.run,
     "pull": pull.run,
+    "stages": stages.run,
     "startup": startup.run,
     "recall": recall.run,
     "voids": voids.run,
@@ -59,12 +66,21 @@ QUICK: dict[str, dict[str, Any]] = {
     "hops": {"n_crystals": 5, "repeats": 1},
     "graph": {"n_bands": 1, "repeats": 1},
     "forward": {"repeats": 1},
+    "growth": {
+        "cells": (1, 2),
+        "widths_a": (8.0, 12.0),
+        "hops": (2, 4),
+        "candidates": (4, 8),
+        "repeats": 1,
+    },
     "gpu": {"n_bands": 64, "repeats": 1},
     "overhead": {"n_bands": 100},
     "memory": {"n_candidates": 400},
     "million": {"n_candidates": 200, "n_rows": 2_000},
     "pathways": {"n_crystals": 60},
+    "peers": {"n_bands": 1, "n_crystals": 2, "repeats": 1},
     "pull": {"n_documents": 300, "n_peer": 300},
+    "stages": {"n_catalog": 6, "n_snapshot": 0, "models": ("ionscreen-1",)},
     "startup": {"repeats": 1},
     "recall": {"n_bands": 40},
     "voids": {"n_bands": 12, "seeds": (0,)},
@@ -100,12 +116,22 @@ def machine() -> dict[str, Any]:
     return {**describe(), "load_average": load, "processor": platform.machine()}
 
 
+def in_words(where: dict[str, Any]) -> str:
+    """The machine, its load as the measuring began, and torch, on one line."""
+    busy = f", load average {where['load_average']:.1f}" if where["load_average"] else ""
+    return (
+        f"{where['cpu']['count']} x {where['cpu']['model']}{busy}, "
+        f"torch {where['versions']['torch']}"
+    )
+
+
 def main(arguments: list[str] | None = None) -> int:
-    """Measure, print a table, write JSON where asked."""
+    """Measure, print a table, write JSON and a picture where asked."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("--only", action="append", choices=sorted(BENCHES), metavar="NAME",
                         help=f"one of {', '.join(sorted(BENCHES))}; repeats")  # fmt: skip
     parser.add_argument("--json", type=Path, metavar="FILE", help="write machine and figures")
+    parser.add_argument("--png", type=Path, metavar="FILE", help="draw shares, peers and growth")
     parser.add_argument(
         "--quick", action="store_true", help="small runs: does it work, not how fast"
     )
@@ -115,13 +141,16 @@ def main(arguments: list[str] | None = None) -> int:
     for name in options.only or BENCHES:
         print(f"measuring {name} ...", file=sys.stderr, flush=True)
         figures += measure(name, options.quick)
-    busy = f", load average {where['load_average']:.1f}" if where["load_average"] else ""
-    print(f"{where['cpu']['count']} x {where['cpu']['model']}{busy}, "
-          f"torch {where['versions']['torch']}\n")  # fmt: skip
+    words = in_words(where)
+    print(f"{words}\n")
     print(table(figures))
     if options.json:
         rows = [{**asdict(figure), "ratio": figure.ratio} for figure in figures]
+        options.json.parent.mkdir(parents=True, exist_ok=True)
         options.json.write_text(json.dumps({"machine": where, "figures": rows}, indent=1) + "\n")
+    if options.png:
+        options.png.parent.mkdir(parents=True, exist_ok=True)
+        draw(figures, words, options.png)
     return 0
 
 

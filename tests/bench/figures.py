@@ -37,6 +37,8 @@ class Figure:
     """Same unit."""
     note: str = ""
     """How it was measured, or why it was not."""
+    points: tuple[tuple[float, float], ...] = ()
+    """Sizes and CPU times in ms of a figure of growth; not in the table, but drawn."""
 
     @property
     def ratio(self) -> float | None:
