@@ -1,4 +1,4 @@
-"""What ``run_neb.py`` leaves beside its images: ``neb_result.json``."""
+"""What ASE leaves beside the images: ``neb_result.json`` of ours, or a trajectory."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from urllib.parse import unquote
 from pathways.types import PathwayError
 from screen.neb.run_neb import BAND, CLIMB, RESULT
 from screen.neb_results.results import Barrier, Calculation, barrier_of
+from screen.neb_results.trajectory import TRAJECTORY, read_trajectory
 
 
 def read_ase(calculation: Calculation) -> Barrier:
@@ -22,6 +23,8 @@ def read_ase(calculation: Calculation) -> Barrier:
     """
     folder = calculation.folder
     if not (folder / RESULT).exists():
+        if (folder / TRAJECTORY).exists():
+            return read_trajectory(calculation)
         if any((folder / name).exists() for name in (BAND, CLIMB, "start.traj", "end.traj")):
             raise PathwayError("unfinished", f"no {RESULT} yet; give run_neb.py again to go on")
         raise PathwayError("not_run", f"no {RESULT}; run run_neb.py")

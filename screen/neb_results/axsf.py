@@ -33,6 +33,8 @@ class Images:
     """(m,), alike in all images."""
     positions_a: NDArray[np.float64]
     """(n, m, 3), Å."""
+    file: str = IMAGES
+    """Name of the file that they stand in."""
 
     @property
     def path_a(self) -> tuple[float, ...]:
@@ -82,7 +84,7 @@ def check_hop(images: Images, calculation: Calculation) -> None:
         return
     raise PathwayError(
         "other_atoms",
-        f"{found} in {IMAGES}, meta.json says {expected}; these are outputs of another band",
+        f"{found} in {images.file}, meta.json says {expected}; these are outputs of another band",
     )
 
 
@@ -95,12 +97,12 @@ def _check_moves(images: Images, said: Calculation) -> None:
         raise PathwayError(
             "other_hop",
             f"atom {farthest + 1} ({images.symbols[farthest]}) goes {moved_a[farthest]:.2f} Å in "
-            f"{IMAGES}, the ion (atom {said.mover + 1}) {ion_a:.2f} Å; look at the ends",
+            f"{images.file}, the ion (atom {said.mover + 1}) {ion_a:.2f} Å; look at the ends",
         )
     if abs(ion_a - said.length_a) > _MOST_OFF_A:
         raise PathwayError(
             "other_hop",
-            f"the ion goes {ion_a:.2f} Å in {IMAGES}, meta.json says {said.length_a:.2f} Å; "
+            f"the ion goes {ion_a:.2f} Å in {images.file}, meta.json says {said.length_a:.2f} Å; "
             "an end left its site, or these are outputs of another band",
         )
 

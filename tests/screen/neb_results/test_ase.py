@@ -129,3 +129,43 @@ def test_two_results_under_one_name_are_not_mixed(
     result(copy, energies_ev=[0.0, 0.2, 0.7, 0.3, 0.1])
     assert read_back(folder, copy).reasons == ["twice"]
     assert rows(db)[0]["em_forward_ev"] == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize(("pull", "converged"), [(0.01, True), (0.3, False), (None, None)])
+def test_a_trajectory_of_ones_own_is_read(
+    folder: Path, read_back: ReadBack, pull: float | None, converged: bool | None
+) -> None:
+    """Two steps of a band; the last one counts."""
+    import numpy as np
+    from ase.calculators.singlepoint import SinglePointCalculator
+    from ase.io import read, write
+
+    frames = []
+    for energies_ev in ([0.0, 1.2, 1.5, 1.3, 0.1], [0.0, 0.2, 0.5, 0.3, 0.1]):
+        images = read(folder / "neb.extxyz", index=":")
+        for image, energy in zip(images, energies_ev, strict=True):
+            forces = np.zeros((len(image), 3))
+            forces[-1, 0] = pull or 0.0
+            known = {"energy": energy} | ({"forces": forces} if pull else {})
+            image.calc = SinglePointCalculator(image, **known)
+        frames += images
+    write(folder / "neb.traj", frames)
+    [one] = read_back(folder).barriers
+    assert one["method"].startswith("ase:")
+    assert (one["em_forward_ev"], one["em_reverse_ev"]) == pytest.approx((0.5, 0.4))
+    assert one["converged"] is converged
+    assert 2.8 < one["profile"]["path_a"][-1] < 4.0
+
+
+def test_trajectories_of_something_else_are_named(folder: Path, read_back: ReadBack) -> None:
+    from ase.io import read, write
+
+    images = read(folder / "neb.extxyz", index=":")
+    (folder / "neb.traj").write_text("nothing")
+    assert read_back(folder).reasons == ["unreadable"]
+    write(folder / "neb.traj", images)
+    assert read_back(folder).reasons == ["no_energies"]
+    write(folder / "neb.traj", images[:-1])
+    assert read_back(folder).reasons == ["other_images"]
+    write(folder / "neb.traj", [image[1:] for image in images])
+    assert read_back(folder).reasons == ["other_atoms"]
