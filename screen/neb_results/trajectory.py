@@ -74,9 +74,10 @@ def _energies(images: list[Any]) -> list[float]:
 
 def _converged(images: list[Any]) -> bool | None:
     """Whether the band's forces have come down; None where they are not written."""
-    from ase.mep import NEBTools
+    import ase.mep
 
+    tools: Any = ase.mep
     try:
-        return bool(NEBTools(images).get_fmax(method="improvedtangent") <= FMAX_EV_A)
+        return bool(tools.NEBTools(images).get_fmax(method="improvedtangent") <= FMAX_EV_A)
     except (RuntimeError, AttributeError, NotImplementedError):
         return None

@@ -47,13 +47,17 @@ def test_a_fault_ends_in_rows_or_one_line_and_the_run_goes_on(
 
 
 def test_killed_runs_end_with_the_same_tables(folder: Path) -> None:
-    kills = Kills([from_files(folder, copies=6)], ["inline"], folder)
+    own = folder / "inline"
+    own.mkdir()
+    kills = Kills([from_files(own, copies=6)], ["inline"], own)
     (outcome,) = kills.play(1, seed=5)
     assert outcome.violations == []
 
 
 def test_a_killed_driver_on_ray_leaves_nothing_running_and_loses_nothing(folder: Path) -> None:
-    kills = Kills([catalogued(5)], ["ray"], folder)
+    own = folder / "ray"
+    own.mkdir()
+    kills = Kills([catalogued(5)], ["ray"], own)
     (outcome,) = kills.play(1, seed=3)
     assert outcome.violations == []
 
