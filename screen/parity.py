@@ -26,11 +26,13 @@ with labels as (
         order by coalesce(converged, false) desc, imported_at desc, source) = 1
 )
 select l.* rename (label as functional),
-    p.model_id, p.em_ev, p.em_low_ev, p.em_high_ev, p.predicted_at
+    p.model_id, p.em_ev, p.em_low_ev, p.em_high_ev, p.predicted_at,
+    coalesce(p.nearest = l.hop_id, false) as learnt
 from labels l join predictions p using (hop_id)
 order by l.method, l.label, p.model_id, l.hop_id
 """
-"""Of several barriers of a hop by one method, the last counts."""
+"""Of several barriers of a hop by one method, the last counts. A refitted model that has learnt a
+hop's barrier finds the hop itself nearest."""
 _CORRECTED = """
 select method, functional, hop_id, ion, formula, converged, em_raw_ev, em_corrected_ev,
     sigma_ev, reference_ev
@@ -60,7 +62,13 @@ class Group:
     @property
     def title(self) -> str:
         """Where the references are from."""
-        return f"{self.method}, {self.functional or 'functional not known'}"
+        learnt = ", which the model has learnt" if self.learnt else ""
+        return f"{self.method}, {self.functional or 'functional not known'}{learnt}"
+
+    @property
+    def learnt(self) -> bool:
+        """Whether the model was fitted with these barriers: scores then say little."""
+        return any(row.get("learnt") for row in self.rows)
 
     def scores(self) -> Record:
         """Of all hops, and under ``by_ion`` of each ion's where there are several."""
@@ -69,6 +77,7 @@ class Group:
             "predicted_by": self.predicted_by,
             "method": self.method,
             "functional": self.functional,
+            "learnt": self.learnt,
             **_scores(self.rows),
             "by_ion": {
                 ion: _scores([row for row in self.rows if str(row["ion"]) == ion]) for ion in ions
@@ -84,7 +93,8 @@ def read_groups(reader: Reader, model: str | None = None, unconverged: bool = Fa
 
     Args:
         reader: of a campaign's database.
-        model: id or name of one model; None takes that which predicted last.
+        model: id or name of one model; None takes that which predicted last. Barriers that a model
+            was fitted with are left out, unless it knows no others.
         unconverged: whether barriers count that have not converged, or do not say.
 
     Raises:
@@ -94,6 +104,7 @@ def read_groups(reader: Reader, model: str | None = None, unconverged: bool = Fa
     rows = [row for row in rows if model is None or model in _names(row["model_id"])]
     if not rows:
         raise NothingToShow(_why_none(reader, model, unconverged))
+    rows = [row for row in rows if not row["learnt"]] or rows
     newest = max(rows, key=lambda row: (row["predicted_at"], row["model_id"]))["model_id"]
     rows = [row for row in rows if row["model_id"] == newest]
     return _grouped([*rows, *_between_methods(rows)])
@@ -144,6 +155,7 @@ def _between_methods(rows: Sequence[Record]) -> list[Record]:
             "em_low_ev": None,
             "em_high_ev": None,
             "model_id": one["method"],
+            "learnt": False,
         }
         for one in cheap
         for row in rows

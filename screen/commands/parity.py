@@ -46,6 +46,8 @@ def parity(
         corrections = read_corrections(reader, all_)
         waiting = read_waiting(reader)
     found = [group.scores() for group in groups]
+    for name in dict.fromkeys(one["predicted_by"] for one in found if one["learnt"]):
+        notice(f"{name} was fitted with these barriers, so its scores say little of others")
     if output is not None:
         from screen.parity_figure import draw_parity
 

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import numpy as np
 import pytest
 
@@ -115,3 +116,22 @@ def test_a_figure_of_another_kind_is_refused(
     insert(db, barrier(next(iter(predicted)), 0.5))
     assert main(["parity", "--db", str(db), "-o", str(tmp_path / "parity.pdf")]) == 2
     assert not list(tmp_path.glob("parity*"))
+
+
+def test_barriers_that_a_model_has_learnt_say_nothing_of_it(
+    db: Path, predicted: dict[str, float], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The predictions made before count; those after only where they are asked for, and said so."""
+    insert(db, *(barrier(hop_id, em_ev + 0.1) for hop_id, em_ev in predicted.items()))
+    with duckdb.connect(str(db)) as con:
+        con.execute(
+            "insert into predictions select * replace ('n@2' as model_id, em_ev + 0.1 as em_ev, "
+            "hop_id as nearest, predicted_at + interval 1 hour as predicted_at) from predictions"
+        )
+    [before] = said(db, capsys)
+    assert (before["predicted_by"], before["learnt"]) == ("m@1", False)
+    assert before["mae_ev"] == pytest.approx(0.1)
+    assert main(["parity", "--db", str(db), "--model", "n"]) == 0
+    shown = capsys.readouterr()
+    assert "n@2" in shown.out
+    assert "n@2 was fitted with these barriers" in shown.err
