@@ -38,34 +38,28 @@ def installed(module: str) -> bool:
         return False
 
 
-def _peer_note(found: dict[str, Any]) -> str:
-    return "" if found["peer_ms"] else "; peer not measured: not installed"
-
-
 def _chgnet(found: dict[str, Any]) -> Figure:
-    return Figure(
-        name="peers-chgnet",
-        what="from a hop to its barrier, ionscreen-1; peer: energies of its five images, unrelaxed",
-        unit="ms CPU",
-        target="stated",
-        value=found["ms"],
-        peer="CHGNet",
-        peer_value=found["peer_ms"],
-        note=f"median of {found['count']} bands of {found['least']}-{found['most']} atoms"
-        + _peer_note(found),
+    return _figure(
+        found,
+        "peers-chgnet",
+        "from a hop to its barrier, ionscreen-1; peer: energies of its five images, unrelaxed",
+        "CHGNet",
+        f"median of {found['count']} bands of {found['least']}-{found['most']} atoms",
     )
 
 
 def _migration(found: dict[str, Any]) -> Figure:
+    note = f"{found['count']} crystals of {found['least']}-{found['most']} atoms, the same cutoff"
+    if found["ended"]:
+        note += f"; {found['ended']} of the peer's ended after 2 s"
+    what = "hops of one crystal, median of another draw"
+    return _figure(found, "peers-migration-graph", what, "MigrationGraph", note)
+
+
+def _figure(found: dict[str, Any], name: str, what: str, peer: str, note: str) -> Figure:
+    peer_ms = found["peer_ms"]
+    if not peer_ms:
+        note += "; peer not measured: not installed"
     return Figure(
-        name="peers-migration-graph",
-        what="hops of one crystal, median of another draw",
-        unit="ms CPU",
-        target="stated",
-        value=found["ms"],
-        peer="MigrationGraph",
-        peer_value=found["peer_ms"],
-        note=f"{found['count']} crystals of {found['least']}-{found['most']} atoms, the same cutoff"
-        + (f"; {found['ended']} of the peer's ended after 2 s" if found["ended"] else "")
-        + _peer_note(found),
+        name, what, "ms CPU", "stated", found["ms"], peer=peer, peer_value=peer_ms, note=note
     )

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -15,6 +15,7 @@ from jobs.records import Candidate, Failure, MaterialResult, ScoredHop
 from models.predict import Prediction
 from pathways.hops import HopSettings, enumerate_hops
 from pathways.types import Crystal
+from screen.cli import main
 from screen.reader import open_reader
 from screen.schema import TABLES
 from screen.sources.structure_json import structure_json
@@ -22,6 +23,34 @@ from screen.store import Store
 from tests.small_crystals import FACTS, crystal_of
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+class Result(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+Screen = Callable[..., Result]
+
+
+@pytest.fixture
+def screen(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Screen:
+    """Runs the program in a folder of its own."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MP_API_KEY", raising=False)
+
+    def call(*arguments: object) -> Result:
+        code = main([str(argument) for argument in arguments])
+        return Result(code, *capsys.readouterr())
+
+    return call
 
 
 def save_tiny_model(folder: Path, seed: int = 0) -> Path:

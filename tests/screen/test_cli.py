@@ -8,9 +8,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import pyarrow.parquet
 import pytest
@@ -19,37 +17,9 @@ from screen.cli import main
 from screen.commands import app
 from screen.database import connect
 from screen.schema import LATEST
-from tests.screen.conftest import environment, write_structures
+from tests.screen.conftest import Screen, environment, write_structures
 
 COMMANDS = sorted(info.name or info.callback.__name__ for info in app.registered_commands)
-
-
-class Result(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-
-Screen = Callable[..., Result]
-
-
-@pytest.fixture
-def screen(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> Screen:
-    """Runs the program in a folder of its own."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("MP_API_KEY", raising=False)
-
-    def call(*arguments: object) -> Result:
-        code = main([str(argument) for argument in arguments])
-        return Result(code, *capsys.readouterr())
-
-    return call
 
 
 @pytest.fixture(scope="module")

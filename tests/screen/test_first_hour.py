@@ -7,40 +7,15 @@ import sqlite3
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
-from screen.cli import main
 from screen.errors import UserError
 from screen.settings import query, run_options
+from tests.screen.conftest import Screen
 from tests.transcripts import ROOT
 
 MG = ("run", "--ion", "Mg", "--engine", "inline", "--db", "x.duckdb")
-
-
-class Result(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
-Screen = Callable[..., Result]
-
-
-@pytest.fixture
-def screen(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> Screen:
-    """The program, run in a folder of its own and without a key."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("MP_API_KEY", raising=False)
-
-    def call(*words: object) -> Result:
-        code = main([str(word) for word in words])
-        return Result(code, *capsys.readouterr())
-
-    return call
 
 
 @pytest.fixture
