@@ -17,6 +17,9 @@ from pathways.types import N_IMAGES
 
 _CACHED_NUMBERS = 2**17
 """Of one part of a block: half a MiB in single precision, a fraction of a core's second cache."""
+MOST_COST = {"cpu": 60_000, "cuda": 6_000_000}
+"""Edges plus triplets of one forward pass: small for a core's cache; large to keep a GPU busy,
+where free memory bounds it too, an estimate."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from models.applicability import Applicability, chord_clear, known_share
 from models.barrier import BarrierNetwork
-from models.batch import GraphBatch, collate
+from models.batch import MOST_COST, GraphBatch, collate
 from models.calibration import Calibration, error_features
 from models.device_bands import LAST_ELEMENT
 from models.device_graphs import device_batch
@@ -31,8 +31,6 @@ from models.graph import BandGraph, GraphSettings
 from models.triton_conv import STORAGE, TILES, Tiles
 from pathways.types import Band, FloatArray, IntArray, PathwayError
 
-_MOST_COST = {"cpu": 60_000, "cuda": 6_000_000}
-"""Edges plus triplets of one batch; on GPUs also what their free memory holds."""
 _MEMORY_SHARE = 0.6
 _DEGREE = 13.0
 """Edges into an atom, about."""
@@ -145,7 +143,7 @@ def _no_room(cost: int) -> PathwayError:
 
 def _most_cost(device: torch.device, network: BarrierNetwork, arithmetic: TrunkArithmetic) -> int:
     """Edges plus triplets of a batch that fits: rows before and after a pass, and their indices."""
-    most = _MOST_COST.get(device.type, _MOST_COST["cpu"])
+    most = MOST_COST[device.type]
     if device.type != "cuda":
         return most
     number = STORAGE[arithmetic.pairs].itemsize

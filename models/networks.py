@@ -14,7 +14,7 @@ from torch import Tensor
 from models.alignn import TrunkConfig
 from models.applicability import Applicability
 from models.barrier import BarrierConfig, BarrierNetwork
-from models.batch import GraphBatch, collate, split_by_cost
+from models.batch import MOST_COST, GraphBatch, collate, split_by_cost
 from models.calibration import Calibration, features
 from models.device_runner import DeviceRunner
 from models.estimate import Estimate
@@ -23,9 +23,6 @@ from models.inference_bands import reference_bands
 from models.inference_networks import inference_networks
 from pathways.types import FloatArray
 
-_BATCH_COST = {"cpu": 60_000, "cuda": 6_000_000}
-"""Edges plus triplets of one forward pass: small for a core's cache, large to keep a GPU busy;
-the latter is an estimate."""
 _SAME_VOTE = 1e-4
 """Fused kernels may move a vote, log(Em / eV + 0.1), this far: 0.1 meV at 1 eV."""
 
@@ -63,7 +60,7 @@ class Ensemble:
         """``votes`` by PyTorch, or on a CPU by its fused networks."""
         device = self.members[0].target_mean.device
         votes = torch.empty(len(self.members), len(graphs))
-        for chosen in split_by_cost(graphs, _BATCH_COST[device.type]):
+        for chosen in split_by_cost(graphs, MOST_COST[device.type]):
             votes[:, chosen] = self._vote(collate([graphs[i] for i in chosen], device)).cpu()
         return votes.double().numpy()
 
