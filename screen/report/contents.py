@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from screen.errors import NothingToShow
+from screen.neb_profiles import read_profiles
 from screen.queries import campaigns, models_that_ranked, ranked_model
 from screen.reader import Reader
 
@@ -72,6 +73,10 @@ class Contents:
     """``screen.parity.Group`` of the barriers that came back."""
     no_groups: str = ""
     """Why there are none."""
+    profiles: tuple[Record, ...] = ()
+    """Energies along bands that came back, as ``screen.neb_profiles`` reads them."""
+    corrections: tuple[Record, ...] = ()
+    """Of barriers without DFT, as ``screen.parity.read_corrections`` has them."""
     comparison: Any = None
     """``screen.model_comparison.ModelComparison`` with the model that ranked before."""
     ions: tuple[str, ...] = field(default=())
@@ -89,6 +94,8 @@ def read_contents(reader: Reader, model: str | None) -> Contents:
         NothingToShow: there is no campaign.
         UserError: the model has ranked nothing, or several are of that name.
     """
+    from screen.parity import read_corrections
+
     found = campaigns(reader)
     if not found:
         raise NothingToShow(f"{reader.path}: no campaign yet; `screen run` makes one")
@@ -109,6 +116,8 @@ def read_contents(reader: Reader, model: str | None) -> Contents:
         card=_card(model, model_id),
         groups=tuple(groups),
         no_groups=no_groups,
+        profiles=tuple(read_profiles(reader)),
+        corrections=tuple(read_corrections(reader)),
         comparison=_comparison(reader, known, model_id),
         ions=tuple(by_frequency(row["ion"] for row in ranked)),
     )

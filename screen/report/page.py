@@ -10,6 +10,7 @@ from importlib import resources
 from typing import Any
 
 from models.metrics import GOOD_EV
+from screen.report.band_figures import correction_figures, profile_figure
 from screen.report.barrier_figures import barrier_figures
 from screen.report.campaign_figures import (
     combined,
@@ -144,15 +145,17 @@ def _sections(
 
 def _checks(contents: Contents, figures: _Figures) -> Section:
     """Against barriers that came back, or why that cannot be."""
+    bands = [*correction_figures(contents), *profile_figure(contents)]
     if not contents.groups:
         why = contents.no_groups.rpartition(": ")[2] or "no barrier came back yet"
-        return Section("checks", "Computed barriers", nothing(f"{why[:1].upper()}{why[1:]}."))
+        none = nothing(f"{why[:1].upper()}{why[1:]}.")
+        return Section("checks", "Computed barriers", grid(none, figures.place(bands)))
     n, drawn_n = len(contents.groups), min(MOST_GROUPS, len(contents.groups))
     words = (
         "The reference is the higher of the two ways over a hop; only converged ones count. Shows "
         f"{drawn_n} of {n} pairs of predictions and references, by method and functional."
     )
-    drawn = figures.place(parity_figures(contents))
+    drawn = figures.place([*parity_figures(contents), *bands])
     return Section("checks", "Computed barriers", grid(parity_table(contents), drawn), words)
 
 

@@ -298,6 +298,45 @@ def test_two_models_and_barriers_that_came_back(database: Path) -> None:
     assert "by n@2, not by m@1" in newest
 
 
+def test_relaxed_bands_are_drawn_and_corrected(database: Path) -> None:
+    names = ("LiFePO4", "LiCoO2", "MgAl2O4")
+    ids = [hop.hop_id for name in names for hop in make_result(name).hops]
+    known = ids[1:]
+    profile = {"energies_ev": [0.1, 0.9, 0.2], "path_a": [0.0, 1.5, 3.0]}
+
+    def barrier(hop_id: str, method: str, em_ev: float, profile: Any) -> dict[str, Any]:
+        return {
+            "hop_id": hop_id,
+            "method": method,
+            "source": "here",
+            "em_forward_ev": em_ev,
+            "em_reverse_ev": None,
+            "functional": "PBE" if method == "vasp" else None,
+            "hubbard_u": None,
+            "converged": True,
+            "profile": profile,
+        }
+
+    assert len(known) >= 5
+    with Store.open(database) as store:
+        store.write_barriers(
+            [
+                *(barrier(one, "ase:m:C", 0.1 * n, None) for n, one in enumerate(known)),
+                *(barrier(one, "vasp", 0.2 * n + 0.1, None) for n, one in enumerate(known)),
+                barrier(ids[0], "ase:m:C", 0.8, profile),
+            ]
+        )
+    figures = data_of(report(database))["figures"]
+    [band] = figures["profiles"]["data"]
+    assert band["x"] == profile["path_a"]
+    assert band["y"] == pytest.approx([0.0, 0.8, 0.1])
+    raw, corrected, dft = figures["corrected-0"]["data"]
+    assert len(raw["x"]) == len(corrected["x"]) == len(ids)
+    assert len(dft["x"]) == len(known)
+    at = dict(zip(corrected["x"], corrected["y"], strict=True))
+    assert [at[n] for n in dft["x"]] == pytest.approx(dft["y"], abs=0.02)
+
+
 def test_unknown_model_and_wrong_names_are_one_line(
     campaign: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
