@@ -6,12 +6,14 @@ streamed, so that their size does not matter.
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
+from typing import BinaryIO, cast
 
 from pathways.types import PathwayError
 from screen.sources.columns import Columns, clean_text
@@ -36,6 +38,9 @@ _KINDS = {
     "xyz": "extxyz",
     "extxyz": "extxyz",
 }
+
+_PACKED = ".gz"
+"""Ending of files that are read as what they hold, all kinds but Parquet, which packs itself."""
 
 KINDS = ", ".join(["POSCAR*", "CONTCAR*", *(f"*.{suffix}" for suffix in _KINDS)])
 """The names that structure files have, for messages."""
@@ -74,24 +79,33 @@ class _Part:
 def kind_of(name: str) -> str | None:
     """The kind of structure file that is called so, or None when none is."""
     kind = _split(name)[1]
-    return "poscar" if kind is None and name.startswith(("POSCAR", "CONTCAR")) else kind
+    if kind is None and name.startswith(("POSCAR", "CONTCAR")):
+        return "poscar"
+    return None if kind == "parquet" and name.endswith(_PACKED) else kind
 
 
 def stem_of(name: str) -> str:
     """A file's name without the suffix that says its kind; ``POSCAR.mp-1`` keeps its own."""
     stem, kind = _split(name)
-    return name if kind is None else stem
+    return name.removesuffix(_PACKED) if kind is None else stem
 
 
 def _split(name: str) -> tuple[str, str | None]:
     """Name without suffix, and kind by suffix; quick, for it is asked of 100,000 names."""
-    stem, _, suffix = name.rpartition(".")
+    stem, _, suffix = name.removesuffix(_PACKED).rpartition(".")
     return stem, _KINDS.get(suffix.lower()) if stem else None
 
 
 def name_of(path: str) -> str:
     """The last part of a path."""
     return path.rpartition(os.sep)[2]
+
+
+def opened(path: Path) -> BinaryIO:
+    """A file to read, unpacked on the way where its name says that it is packed."""
+    if path.name.endswith(_PACKED):
+        return cast(BinaryIO, gzip.open(path))
+    return path.open("rb")
 
 
 def one_line(error: Exception) -> str:
@@ -190,12 +204,13 @@ def _keys_of(kind: str, content: bytes | str | PathwayError) -> Iterable[str]:
 
 
 def _whole(path: Path) -> Iterator[_Part]:
-    with path.open("rb") as file:
-        if os.fstat(file.fileno()).st_size > _MOST_BYTES:
-            raise ValueError(
-                f"one document of more than {_MOST_BYTES >> 20} MB; split it, or make it a table"
-            )
-        yield _Part(file.read())
+    with opened(path) as file:
+        content = file.read(_MOST_BYTES + 1)
+    if len(content) > _MOST_BYTES:
+        raise ValueError(
+            f"one document of more than {_MOST_BYTES >> 20} MB; split it, or make it a table"
+        )
+    yield _Part(content)
 
 
 def _json_values(path: Path) -> Iterator[_Part]:
@@ -209,7 +224,7 @@ def _json_values(path: Path) -> Iterator[_Part]:
 
 
 def _lines(path: Path) -> Iterator[_Part]:
-    with path.open("rb") as lines:
+    with opened(path) as lines:
         for n, line in enumerate(lines, start=1):
             if not line.isspace():
                 yield _Part(line, f"line {n}")
@@ -218,7 +233,7 @@ def _lines(path: Path) -> Iterator[_Part]:
 def _frames(path: Path) -> Iterator[_Part]:
     from screen.sources.extxyz import split_frames
 
-    with path.open("rb") as lines:
+    with opened(path) as lines:
         for n, frame in enumerate(split_frames(lines), start=1):
             yield _Part(frame, f"frame {n}")
 

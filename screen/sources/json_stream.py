@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TextIO
+
+from screen.sources.documents import opened
 
 _BLOCK = 1 << 20
 _MOST_CHARACTERS = 1 << 28
@@ -23,7 +26,7 @@ def list_items(path: Path) -> Iterator[str] | None:
         OSError: The file cannot be read. The iterator raises ValueError where it is no JSON; all
             items before have come by then.
     """
-    with path.open("rb") as file:
+    with opened(path) as file:
         start = file.read(_BLOCK)
     encoding = json.detect_encoding(start)
     if not start.decode(encoding, "replace").lstrip().startswith("["):
@@ -32,7 +35,7 @@ def list_items(path: Path) -> Iterator[str] | None:
 
 
 def _items(path: Path, encoding: str) -> Iterator[str]:
-    with path.open(encoding=encoding, newline="") as file:
+    with opened(path) as packed, TextIOWrapper(packed, encoding, newline="") as file:
         text = _Text(file)
         text.skip("[")
         if text.peek() == "]":

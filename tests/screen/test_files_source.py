@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import time
@@ -113,6 +114,33 @@ def test_every_kind_of_file_gives_the_same_crystal(kind: str, tmp_path: Path) ->
     np.testing.assert_allclose(np.linalg.det(candidate.crystal.lattice), 4.2**3)
     magnesium = candidate.crystal.frac[candidate.crystal.numbers == 12] % 1
     np.testing.assert_allclose(np.sort(magnesium.sum(axis=1)), [0, 1, 1, 1], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "kind", ["x.cif", "POSCAR", "CONTCAR.mp-1", "x.json", "x.jsonl", "x.extxyz"]
+)
+def test_packed_files_are_read_as_what_they_hold(kind: str, tmp_path: Path) -> None:
+    path = write_kind(kind, tmp_path)
+    [plain] = read(path)
+    packed = tmp_path / f"{kind}.gz"
+    packed.write_bytes(gzip.compress(path.read_bytes()))
+    for source in (Files([packed]), Files([f"{tmp_path}/*.gz"])):
+        [same] = source.candidates(ANY_MG)
+        assert isinstance(same, Candidate)
+        assert same.material_id == plain.material_id
+        np.testing.assert_array_equal(same.crystal.frac, plain.crystal.frac)
+    packed.write_bytes(packed.read_bytes()[:-20])
+    assert reasons(read(packed))[0][1:] == ("source", "unreadable")
+
+
+def test_a_packed_file_that_would_fill_the_memory_is_a_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(documents, "_MOST_BYTES", 10_000)
+    (tmp_path / "b.cif.gz").write_bytes(gzip.compress(b"#" * 10_000_000))
+    [failure] = read(tmp_path / "b.cif.gz")
+    assert isinstance(failure, Failure)
+    assert "split it" in failure.detail
 
 
 def test_a_folder_is_read_to_the_bottom_in_a_fixed_order(tmp_path: Path) -> None:
