@@ -53,4 +53,4 @@ audit: $(BIN)/python
 	$(VENV)/audit/bin/pip-audit --strict --no-deps --disable-pip -r constraints.txt
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info models/_fused*.so
+	rm -rf $(VENV) build dist *.egg-info models/_fused*.so pathways/_paths*.so

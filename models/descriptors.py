@@ -10,7 +10,8 @@ from __future__ import annotations
 import numpy as np
 
 from models.elements import cgcnn_features
-from pathways.types import N_IMAGES, Crystal, FloatArray
+from pathways import compiled_shells
+from pathways.types import N_IMAGES, Crystal, FloatArray, IntArray
 
 REACH_A = 6.5
 """How far around an image the host counts, Å."""
@@ -18,6 +19,7 @@ CENTRES_A = np.arange(0.8, 6.01, 0.4)
 WIDTH_A = 0.4
 NEAREST = 2
 ANIONS = np.array([7, 8, 9, 16, 17, 34, 35, 52, 53])
+_IS_ANION = np.isin(np.arange(256), ANIONS)  # by atomic number
 _N_CGCNN = 92
 
 SIZE = 3 * 4 * (len(CENTRES_A) + NEAREST) + 2 + 2 * _N_CGCNN
@@ -30,6 +32,9 @@ def image_distances_a(crystal: Crystal) -> FloatArray:
     Fractions are brought within a half first, so that one cell either way is exact up to 1.5
     widths of the cell.
     """
+    found = compiled_shells.distances_a(crystal.lattice, crystal.frac, N_IMAGES)
+    if found is not None:
+        return found
     step = crystal.frac[None, :, :] - crystal.frac[:N_IMAGES, None, :]
     step -= np.round(step)
     grid = np.stack(np.meshgrid(*[(-1, 0, 1)] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
@@ -56,14 +61,12 @@ def path_descriptor(crystal: Crystal, distances_a: FloatArray) -> FloatArray:
     """
     host, ion = crystal.numbers[N_IMAGES:], crystal.numbers[0]
     same = host == ion
-    anion = (host[:, None] == ANIONS).any(axis=1) & ~same
-    copy, atom = np.nonzero(distances_a[:, :, N_IMAGES:].min(axis=1) <= REACH_A)
-    near = distances_a[copy, :, N_IMAGES + atom].T
+    kinds = np.where(same, 1, np.where(_IS_ANION[host], 0, 2))
+    found = compiled_shells.shells(distances_a, kinds, CENTRES_A, WIDTH_A, REACH_A)
+    radial, nearest = _shells(distances_a, kinds) if found is None else found
     parts: list[FloatArray] = []
-    for kind in (anion, same, ~(anion | same)):
-        shells = near[:, kind[atom]]
-        for profile in (_radial_distribution(shells), _nearest(shells)):
-            start, first, middle, third, end = profile
+    for profiles in zip(radial, nearest, strict=True):
+        for start, first, middle, third, end in profiles:
             parts += [(start + end) / 2, (first + third) / 2, middle, np.abs(start - end)]
     framework = host[~same]
     volume = abs(float(np.linalg.det(crystal.lattice)))
@@ -72,6 +75,15 @@ def path_descriptor(crystal: Crystal, distances_a: FloatArray) -> FloatArray:
     parts.append(cgcnn_features(crystal.numbers[:1])[0])
     parts.append(cgcnn_features(framework).mean(axis=0) if len(framework) else np.zeros(_N_CGCNN))
     return np.concatenate(parts)
+
+
+def _shells(distances_a: FloatArray, kinds: IntArray) -> tuple[FloatArray, FloatArray]:
+    """(3, 5, centres) atoms per shell and (3, 5, 2) nearest distances, by kind and image."""
+    copy, atom = np.nonzero(distances_a[:, :, N_IMAGES:].min(axis=1) <= REACH_A)
+    near = distances_a[copy, :, N_IMAGES + atom].T
+    each = [near[:, kinds[atom] == kind] for kind in range(3)]
+    radial = np.stack([_radial_distribution(one) for one in each])
+    return radial, np.stack([_nearest(one) for one in each])
 
 
 def _radial_distribution(shells_a: FloatArray) -> FloatArray:

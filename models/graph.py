@@ -117,7 +117,7 @@ def build_graph(band: Band, settings: GraphSettings) -> BandGraph:
     """
     crystal = band.folded
     distances_a = image_distances_a(crystal)
-    nearest_a = distances_a.min(axis=(0, 1))
+    nearest_a = distances_a.reshape(-1, len(crystal)).min(axis=0)
     partner = None
     if settings.parts == "numbers":
         graph = _no_graph(crystal)

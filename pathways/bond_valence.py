@@ -16,9 +16,9 @@ import numpy as np
 from scipy.spatial import cKDTree
 from scipy.special import erfc
 
+from pathways import compiled_energy
 from pathways.bond_valence_table import (
     COULOMB_EV_A,
-    Morse,
     ion_charge,
     morse,
     principal_quantum_number,
@@ -68,7 +68,20 @@ class SiteEnergy:
 
     def energy_ev(self, points_frac: FloatArray) -> FloatArray:
         """(m,) energy at points (m, 3), eV; nan everywhere where a pair has no parameters."""
-        return self.neighbours(points_frac @ self.lattice).energy_and_gradient()[0]
+        return self.energy_at(points_frac @ self.lattice)
+
+    def energy_at(self, points_a: FloatArray) -> FloatArray:
+        """As ``energy_ev``, at Cartesian points (m, 3), Å."""
+        if self.missing:
+            return np.full(len(points_a), np.nan)
+        pad = REACH_A / perpendicular_widths(self.lattice)
+        depth_ev = BOND_SHARE * self.depth_ev
+        table = self.r_min_a, self.b_a, depth_ev, self.repulsion_ev_a, self.screening_a
+        cut_a = REACH_A, _TAPER_A, _CLOSEST_A
+        found = compiled_energy.site_energies_ev(
+            self.lattice, self.frac, pad, table, points_a, cut_a
+        )
+        return self.neighbours(points_a).energy_and_gradient()[0] if found is None else found
 
     def neighbours(self, points_a: FloatArray, slack_a: float = 0.0) -> Neighbours:
         """The pairs of points (m, 3), Å, Cartesian, with all atoms in reach, and a bit beyond."""
@@ -154,48 +167,58 @@ def site_energy(crystal: Crystal, ion: str, charges: FloatArray, removed: int = 
         PathwayError: ``no_mobile_ion`` where the symbol is no element.
     """
     number = ion_number(ion)
-    charge = ion_charge(number)
-    bonds: dict[int, Morse] = {}
-    missing, derived = [], []
-    if not np.any(charges < 0):
-        missing.append(f"{ion}-anion")
-    for anion in np.unique(crystal.numbers[charges < 0]).tolist():
-        bond = morse(number, anion)
-        pair = f"{ion}-{SYMBOLS[anion]}"
-        if bond is None:
-            missing.append(pair)
-        else:
-            bonds[anion] = bond
-            derived += [pair] if bond.derived else []
-    none = Morse(1.0, 1.0, 0.0)
-    chosen = [
-        bonds.get(z, none) if negative else none
-        for z, negative in zip(crystal.numbers.tolist(), charges < 0, strict=True)
-    ]
-    own_charge = (charge or 0) / np.sqrt(principal_quantum_number(number))
-    screened = _screened_charges(crystal.numbers, charges, removed * own_charge)
-    own_radius_a = covalent_radii_a(np.array([number]))
+    present = np.bincount(crystal.numbers) > 0
+    elements, element = np.flatnonzero(present), np.cumsum(present)[crystal.numbers] - 1
+    negative = charges < 0
+    anions = set(crystal.numbers[negative].tolist())
+    bonds, missing, derived = _bonds(number, elements.tolist(), anions)
+    r_min_a, b_a, depth_ev = np.where(negative, bonds[:, element], [[1.0], [1.0], [0.0]])
+    own_charge = (ion_charge(number) or 0) / np.sqrt(principal_quantum_number(number))
+    roots = np.sqrt([principal_quantum_number(z) for z in elements.tolist()])
+    screened = _screened_charges(charges / roots[element], removed * own_charge)
+    radii_a = covalent_radii_a(elements) + covalent_radii_a(np.array([number]))
     return SiteEnergy(
         lattice=crystal.lattice,
         frac=crystal.frac - np.floor(crystal.frac),
-        r_min_a=np.array([bond.r_min_a for bond in chosen]),
-        b_a=np.array([bond.b_a for bond in chosen]),
-        depth_ev=np.array([bond.depth_ev for bond in chosen]),
+        r_min_a=r_min_a,
+        b_a=b_a,
+        depth_ev=depth_ev,
         repulsion_ev_a=COULOMB_EV_A * own_charge * screened,
-        screening_a=SCREENING * (covalent_radii_a(crystal.numbers) + own_radius_a),
-        missing=tuple(missing),
-        derived=tuple(derived),
+        screening_a=SCREENING * radii_a[element],
+        missing=missing,
+        derived=derived,
     )
 
 
-def _screened_charges(numbers: IntArray, charges: FloatArray, removed: float) -> FloatArray:
+def _bonds(
+    ion: int, elements: list[int], anions: set[int]
+) -> tuple[FloatArray, tuple[str, ...], tuple[str, ...]]:
+    """Bonds (3, n) to elements, as in ``Morse``, and names of the missing and the derived pairs."""
+    table = np.tile([[1.0], [1.0], [0.0]], len(elements))
+    missing = [] if anions else [f"{SYMBOLS[ion]}-anion"]
+    derived = []
+    for column, element in enumerate(elements):
+        if element not in anions:
+            continue
+        bond, pair = morse(ion, element), f"{SYMBOLS[ion]}-{SYMBOLS[element]}"
+        if bond is None:
+            missing.append(pair)
+            continue
+        table[:, column] = bond.r_min_a, bond.b_a, bond.depth_ev
+        derived += [pair] if bond.derived else []
+    return table, tuple(missing), tuple(derived)
+
+
+def _screened_charges(reduced: FloatArray, removed: float) -> FloatArray:
     """(n,) charges of the cations, zero for others, over the root of the principal quantum number.
 
     Scaled so that those of cations and anions balance (Chen, Wong and Adams 2019). The scale of the
     moving ion's own charge is in them too, since energies hold the product of both.
+
+    Args:
+        reduced: (n,) charges over those roots, units of e.
+        removed: what was taken out, the same.
     """
-    periods = np.array([principal_quantum_number(z) for z in numbers.tolist()])
-    reduced = charges / np.sqrt(periods)
     positive, negative = np.maximum(reduced, 0.0), np.minimum(reduced, 0.0)
     return np.asarray(positive * (-negative.sum() / max(positive.sum() + removed, 1e-9)))
 

@@ -89,8 +89,9 @@ def profile(
     """
     if oxidation is None:
         oxidation = oxidation_of_band(band)
-    by_element = oxidation.by_element
-    charges = np.array([by_element.get(z, 0.0) for z in band.host_numbers.tolist()])
+        charges = oxidation.charges
+    else:
+        charges = oxidation.mean_charges(band.host_numbers)
     host = Crystal(band.lattice, band.host_numbers, band.host_frac)
     removed = 2 if np.any(band.host_numbers == band.ion_number) else 0
     field = site_energy(host, SYMBOLS[band.ion_number], charges, removed)
@@ -99,7 +100,7 @@ def profile(
     if relax and not field.missing:
         path_a, energies_ev = _relaxed(field, resample(path_a[None], POINTS)[0])
     else:
-        energies_ev = field.neighbours(path_a).energy_and_gradient()[0]
+        energies_ev = field.energy_at(path_a)
     return BondValenceProfile(path_a, energies_ev, field.missing, field.derived, oxidation.source)
 
 

@@ -35,6 +35,7 @@ class Morse:
     """Whether it follows from other pairs, rather than being tabulated."""
 
 
+@cache
 def ion_charge(ion: int) -> int | None:
     """The least charge that an element is tabulated with as a cation; None where it is not."""
     charges = [charge for number, charge, _ in _published() if number == ion]
@@ -91,6 +92,7 @@ def derived(ion: int, charge: int, anion: int) -> Morse | None:
     return Morse(r_min_a, b_a, _depth_ev(ion, charge, anion, r_min_a, b_a), derived=True)
 
 
+@cache
 def principal_quantum_number(number: int) -> int:
     """Period of an element."""
     return 1 + sum(number > noble for noble in _NOBLE)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from pathways import compiled_geometry
 from pathways.neighbours import sites_around_cell
 from pathways.types import FloatArray
 
@@ -39,16 +40,24 @@ def chord_clearance_a(
     radius_a = _FIRST_RADIUS_A
     while True:  # ends: no point of space is further from a site than the cell's diagonal
         sites = sites_around_cell(lattice, sites_frac, half_a + radius_a)
-        chunks = range(0, len(starts), _CHUNK)
-        clearance = np.concatenate(
-            [
-                _nearest_a(starts[c : c + _CHUNK], ends[c : c + _CHUNK], sites, ignore_ends)
-                for c in chunks
-            ]
-        )
+        clearance = _clearance_a(starts, ends, sites, ignore_ends)
         if clearance.max() <= radius_a:
             return clearance
         radius_a *= 2
+
+
+def _clearance_a(
+    starts: FloatArray, ends: FloatArray, sites: FloatArray, ignore_ends: bool
+) -> FloatArray:
+    skipped_a = _END_TOLERANCE_A if ignore_ends else 0.0
+    found = compiled_geometry.from_chords(starts, ends, sites, skipped_a)
+    if found is not None:
+        return found
+    chunks = range(0, len(starts), _CHUNK)
+    parts = [
+        _nearest_a(starts[c : c + _CHUNK], ends[c : c + _CHUNK], sites, ignore_ends) for c in chunks
+    ]
+    return np.concatenate(parts)
 
 
 def _nearest_a(

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from pathways import compiled_paths
 from pathways.curved_field import CLASSES, Field, field_of
 from pathways.curved_search import grid_path, relax, resample
 from pathways.types import Crystal, FloatArray
@@ -104,25 +105,33 @@ def curved_path(crystal: Crystal) -> CurvedPath:
     chord = resample(field.ends_a[None], POINTS)
     strings = relax(field, np.concatenate([resample(nodes[None], POINTS), chord]))
     origin = crystal.frac[0] @ crystal.lattice - field.ends_a[-1 if flipped else 0]
-    best, from_chord, straight = (
-        _profile(field, path[::-1] if flipped else path, origin) for path in (*strings, *chord)
-    )
+    paths = np.concatenate([strings, chord])
+    best, from_chord, straight = _profiles(field, paths[:, ::-1] if flipped else paths, origin)
     return CurvedPath(best, from_chord, straight, minimax)
 
 
 def _starts_at_the_wrong_end(field: Field) -> bool:
     """Whether the search has to run from end to start, so that the reverse hop runs alike."""
-    first, last = field.energy(field.ends_a)
-    if not np.isclose(first, last, rtol=1e-9, atol=0.0):
+    first, last = field.energy(field.ends_a).tolist()
+    if abs(first - last) > 1e-9 * abs(last):
         return bool(first > last)
     return bool(tuple(np.round(field.axis, 6)) < tuple(np.round(-field.axis, 6)))
 
 
-def _profile(field: Field, path_a: FloatArray, origin_a: FloatArray) -> Profile:
-    by_class = field.energy_by_class(path_a)
-    room = field.distances_a(path_a) - field.contact_a
+def _profiles(field: Field, paths_a: FloatArray, origin_a: FloatArray) -> list[Profile]:
+    found = compiled_paths.described(field.host, paths_a, FAR_A)
+    by_class, room = _described(field, paths_a) if found is None else found
+    each = zip(paths_a + origin_a, by_class.sum(axis=2), by_class, room, strict=True)
+    return [Profile(*parts) for parts in each]
+
+
+def _described(field: Field, paths_a: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Energies and room by class, each (p, m, 3), on paths (p, m, 3), Å."""
+    points_a = paths_a.reshape(-1, 3)
+    room = field.distances_a(points_a) - field.contact_a
     nearest = [room[:, field.kinds == kind].min(axis=1, initial=FAR_A) for kind in range(3)]
-    return Profile(path_a + origin_a, by_class.sum(axis=1), by_class, np.stack(nearest, axis=1))
+    by_class = field.energy_by_class(points_a)
+    return by_class.reshape(paths_a.shape), np.stack(nearest, axis=1).reshape(paths_a.shape)
 
 
 def curved_features(crystal: Crystal) -> FloatArray:
@@ -138,12 +147,31 @@ def curved_features(crystal: Crystal) -> FloatArray:
 
 def features_of(path: CurvedPath) -> FloatArray:
     """(SIZE,) the numbers of a path that is there already."""
-    parts = [_ends(path), np.array([np.log1p(path.minimax), path.chord.length_a])]
-    for profile in (path.best, path.from_chord, path.chord):
-        parts += [_heights(profile), _tightness(profile)]
-    for profile in (path.best, path.from_chord):
-        parts += [_shape(profile), _saddle(profile)]
-    return np.concatenate(parts)
+    three = _Stack.of(path.best, path.from_chord, path.chord)
+    two = _Stack.of(path.best, path.from_chord)
+    ends_and_level = [*_ends(path), np.log1p(path.minimax), path.chord.length_a]
+    over_paths = np.concatenate([_heights(three), three.room_a.min(axis=1)], axis=1)
+    around_saddles = np.concatenate([_shape(two), _saddle(two)], axis=1)
+    return np.concatenate([ends_and_level, over_paths.ravel(), around_saddles.ravel()])
+
+
+@dataclass(frozen=True, eq=False)
+class _Stack:
+    """Profiles of as many points, one above the other: (p, m, 3), (p, m), (p, m, 3), (p, m, 3)."""
+
+    path_a: FloatArray
+    energies: FloatArray
+    by_class: FloatArray
+    room_a: FloatArray
+
+    @classmethod
+    def of(cls, *profiles: Profile) -> _Stack:
+        return cls(
+            np.array([one.path_a for one in profiles]),
+            np.array([one.energies for one in profiles]),
+            np.array([one.by_class for one in profiles]),
+            np.array([one.room_a for one in profiles]),
+        )
 
 
 def _ends(path: CurvedPath) -> FloatArray:
@@ -152,35 +180,45 @@ def _ends(path: CurvedPath) -> FloatArray:
     return np.asarray(np.log1p(np.concatenate([np.sort(ends), means])))
 
 
-def _heights(profile: Profile) -> FloatArray:
-    energies = profile.energies
-    ends = energies[[0, -1]]
-    top, middle = energies.max(), energies[len(energies) // 2]
-    over = top - ends.min(), top - ends.max()
-    return np.asarray(np.log1p(np.array([top, energies.mean(), *over, middle])))
+def _heights(stack: _Stack) -> FloatArray:
+    """(p, 5) as ``_HEIGHTS``."""
+    energies = stack.energies
+    first, last = energies[:, 0], energies[:, -1]
+    top, middle = energies.max(axis=1), energies[:, energies.shape[1] // 2]
+    over = top - np.minimum(first, last), top - np.maximum(first, last)
+    return np.asarray(np.log1p(np.stack([top, energies.mean(axis=1), *over, middle], axis=1)))
 
 
-def _tightness(profile: Profile) -> FloatArray:
-    return np.asarray(profile.room_a.min(axis=0))
+def _shape(stack: _Stack) -> FloatArray:
+    """(p, 5) detour (Å), largest and mean distance from the chord (Å), and how energy is spread."""
+    path, energies = stack.path_a, stack.energies
+    hop = path[:, -1] - path[:, 0]
+    chord_a = _lengths(hop)
+    steps_a = _lengths(path[:, 1:] - path[:, :-1])
+    beside = _lengths(_cross(path - path[:, :1], hop[:, None])) / np.maximum(chord_a, 1e-9)[:, None]
+    above = energies - energies.min(axis=1, keepdims=True)
+    weight = above / np.maximum(above.sum(axis=1, keepdims=True), 1e-9)
+    breadth = above.mean(axis=1) / np.maximum(above.max(axis=1), 1e-9)
+    spread = (weight * np.linspace(-1.0, 1.0, path.shape[1]) ** 2).sum(axis=1)
+    bow = beside.max(axis=1), beside.mean(axis=1)
+    return np.stack([steps_a.sum(axis=1) - chord_a, *bow, breadth, spread], axis=1)
 
 
-def _shape(profile: Profile) -> FloatArray:
-    """Detour (Å), largest and mean distance from the chord (Å), and how the energy is spread."""
-    path, energies = profile.path_a, profile.energies
-    hop = path[-1] - path[0]
-    chord_a = float(np.linalg.norm(hop))
-    beside = np.linalg.norm(np.cross(path - path[0], hop), axis=1) / max(chord_a, 1e-9)
-    above = energies - energies.min()
-    weight = above / max(above.sum(), 1e-9)
-    place = np.linspace(-1.0, 1.0, len(path))
-    breadth = above.mean() / max(above.max(), 1e-9)
-    spread = float((weight * place**2).sum())
-    return np.array([profile.length_a - chord_a, beside.max(), beside.mean(), breadth, spread])
+def _saddle(stack: _Stack) -> FloatArray:
+    """(p, 6) energy by class and room by class at the highest places, blended where two compete."""
+    top = stack.energies.max(axis=1, keepdims=True)
+    weight = (stack.energies / np.maximum(top, 1e-9)) ** 20
+    weight /= np.maximum(weight.sum(axis=1, keepdims=True), 1e-9)
+    weight = weight[:, None]
+    by_class, room_a = (weight @ stack.by_class)[:, 0], (weight @ stack.room_a)[:, 0]
+    return np.concatenate([np.log1p(by_class), room_a], axis=1)
 
 
-def _saddle(profile: Profile) -> FloatArray:
-    """Energy by class and room by class at the highest places, blended where two compete."""
-    weight = profile.energies / max(profile.energies.max(), 1e-9)
-    weight = weight**20
-    weight /= max(weight.sum(), 1e-9)
-    return np.concatenate([np.log1p(weight @ profile.by_class), weight @ profile.room_a])
+def _lengths(vectors: FloatArray) -> FloatArray:
+    return np.asarray(np.sqrt((vectors * vectors).sum(axis=-1)))
+
+
+def _cross(first: FloatArray, second: FloatArray) -> FloatArray:
+    """Vector products over the last axis; ``np.cross`` takes longer to look at its arguments."""
+    turned, other = first[..., [1, 2, 0]], second[..., [1, 2, 0]]
+    return np.asarray((first * other - turned * second)[..., [1, 2, 0]])

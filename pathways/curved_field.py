@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 
 import numpy as np
 
+from pathways import compiled_paths
 from pathways.neighbours import integer_box, perpendicular_widths
 from pathways.types import N_IMAGES, Crystal, FloatArray, IntArray
 
@@ -19,7 +20,7 @@ CAPSULE_A = 2.5
 
 _FORGOTTEN = 10.0
 """Atoms count down to a repulsion of exp(-10)."""
-_ANIONS = np.array([7, 8, 9, 16, 17, 34, 35, 52, 53])
+_ANIONS = np.isin(np.arange(256), [7, 8, 9, 16, 17, 34, 35, 52, 53])  # by atomic number
 # Cordero et al., Dalton Trans. 2008, 2832, doi:10.1039/b801115j; Å, H to Cm; low spin, sp3.
 _COVALENT = (
     "0.31 0.28 1.28 0.96 0.84 0.76 0.71 0.66 0.57 0.58 1.66 1.41 1.21 1.11 1.07 1.05 1.02 "
@@ -49,12 +50,12 @@ class Field:
     kinds: IntArray
     """(n,), index in ``CLASSES``."""
 
-    @property
+    @cached_property
     def length_a(self) -> float:
         """Length of the hop, Å."""
         return float(np.linalg.norm(self.ends_a[1] - self.ends_a[0]))
 
-    @property
+    @cached_property
     def axis(self) -> FloatArray:
         """(3,), unit vector from start to end."""
         if self.length_a == 0:
@@ -94,6 +95,15 @@ class Field:
         return np.asarray(plane @ third.T)
 
     @cached_property
+    def host(self) -> compiled_paths.Host:
+        """The atoms, for the compiled parts."""
+        return compiled_paths.Host(self.places_a, self.contact_a, self._exponents, self.kinds)
+
+    def turned(self, axes: FloatArray) -> compiled_paths.Host:
+        """The atoms for the compiled parts, along orthonormal axes (3, 3)."""
+        return replace(self.host, places_a=self.places_a @ axes.T)
+
+    @cached_property
     def _exponents(self) -> FloatArray:
         """(n,), 1/Å^2: each atom's energy is ``exp(exponent * (contact^2 - distance^2))``."""
         return np.asarray(0.5 / (SOFTNESS_A * self.contact_a))
@@ -124,22 +134,23 @@ def field_of(crystal: Crystal) -> Field:
     Args:
         crystal: folded band, the ion's images first; wrapped or not.
     """
-    steps = np.diff(crystal.frac[:N_IMAGES], axis=0)
+    steps = crystal.frac[1:N_IMAGES] - crystal.frac[: N_IMAGES - 1]
     hop = (steps - np.rint(steps)).sum(axis=0)
     half = hop @ crystal.lattice / 2
     numbers, ion = crystal.numbers[N_IMAGES:], crystal.numbers[0]
-    contact = covalent_radii_a(numbers) + covalent_radii_a(crystal.numbers[:1])
+    radii = covalent_radii_a(crystal.numbers)
+    contact = radii[N_IMAGES:] + radii[0]
     reach = CAPSULE_A + np.sqrt(contact * (contact + 2 * SOFTNESS_A * _FORGOTTEN))
     step = crystal.frac[N_IMAGES:] - (crystal.frac[0] + hop / 2)
     which, places = _images_near(crystal.lattice, step - np.rint(step), half, reach)
-    kinds = np.where(numbers == ion, 1, np.where(np.isin(numbers, _ANIONS), 0, 2))
+    kinds = np.where(numbers == ion, 1, np.where(_ANIONS[numbers], 0, 2))
     return Field(np.stack([-half, half]), places, contact[which], kinds[which])
 
 
 def covalent_radii_a(numbers: IntArray) -> FloatArray:
     """(n,) covalent radii, Å; elements beyond curium count as curium."""
     table = _radii()
-    return table[np.clip(numbers, 1, len(table)) - 1]
+    return np.asarray(table.take(numbers - 1, mode="clip"))
 
 
 @cache
@@ -156,11 +167,13 @@ def _images_near(
     cells = np.ceil(bound / perpendicular_widths(lattice) + 0.5).astype(np.int64)
     shifts = integer_box(cells) @ lattice
     home = frac @ lattice
-    furthest = float(np.linalg.norm(home, axis=1).max(initial=0.0))
-    shifts = shifts[np.linalg.norm(shifts, axis=1) <= bound + furthest]
+    furthest = float(np.sqrt((home * home).sum(axis=1).max(initial=0.0)))
+    shifts = shifts[(shifts * shifts).sum(axis=1) <= (bound + furthest) ** 2]
+    axis = half / half_a if half_a > 0 else half
+    if (found := compiled_paths.images(home, shifts, reach_a, axis, half_a)) is not None:
+        return found
     places = (home[:, None, :] + shifts).reshape(-1, 3)  # atom by atom
     which = np.repeat(np.arange(len(frac)), len(shifts))
-    axis = half / half_a if half_a > 0 else half
     along = places @ axis
     beyond = np.maximum(np.abs(along) - half_a, 0.0)
     square_gap = (places**2).sum(axis=1) - along**2 + beyond**2

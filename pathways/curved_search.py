@@ -7,10 +7,12 @@ from scipy import ndimage
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import dijkstra
 
+from pathways import compiled_paths
 from pathways.curved_field import CAPSULE_A, Field
 from pathways.neighbours import integer_box
 from pathways.types import FloatArray, IntArray
 
+_Grid = tuple[FloatArray, FloatArray, FloatArray]
 _Ends = tuple[tuple[int, int, int], tuple[int, int, int]]
 
 _SPACING_A = 0.3
@@ -30,6 +32,14 @@ _GAIN_A2 = 0.03
 _MAX_STEP_A = 0.1
 _SMOOTHING = 0.05
 _TINY = 1e-12
+_SETTINGS = compiled_paths.GridSearch(
+    capsule_a=CAPSULE_A,
+    sharpness=_TEMPERATURE,
+    margin=_MARGIN,
+    path_cost=_PATH_COST,
+    bisections=_BISECTIONS,
+    tiny=_TINY,
+)
 
 
 def grid_path(field: Field) -> tuple[FloatArray, float]:
@@ -49,20 +59,33 @@ def grid_path(field: Field) -> tuple[FloatArray, float]:
     pad = int(CAPSULE_A / spacing)
     ticks = np.asarray(np.arange(-pad, steps + pad + 1) - steps / 2, dtype=np.float64) * along
     across = np.arange(-pad, pad + 1) * spacing
-    energy = field.energy_on_grid(axes, (ticks, across, across))
+    grid = ticks, across, across
+    ends = (pad, pad, pad), (pad + steps, pad, pad)
+    found = compiled_paths.cheapest(field.turned(axes), grid, ends, _SETTINGS)
+    (i, j, k), highest = _cheapest_on(field, axes, grid, ends) if found is None else found
+    nodes = np.stack([ticks[i], across[j], across[k]], axis=1) @ axes
+    nodes[[0, -1]] = field.ends_a
+    return nodes, highest
+
+
+def _cheapest_on(
+    field: Field, axes: FloatArray, grid: _Grid, ends: _Ends
+) -> tuple[tuple[IntArray, ...], float]:
+    """Grid indices (k,), one array per axis, of the path, and the highest energy on it."""
+    ticks, across, _ = grid
+    energy = field.energy_on_grid(axes, grid)
     beyond = np.maximum(np.abs(ticks) - field.length_a / 2, 0.0)[:, None, None]
     square_gap = beyond**2 + across[:, None] ** 2 + across**2
     energy[square_gap > CAPSULE_A**2] = np.inf
-    ends = (pad, pad, pad), (pad + steps, pad, pad)
-    level = _level(energy, ends)
-    i, j, k = _cheapest(energy, ends, level, np.array([along, spacing, spacing]))
-    nodes = np.stack([ticks[i], across[j], across[k]], axis=1) @ axes
-    nodes[[0, -1]] = field.ends_a
-    return nodes, float(energy[i, j, k].max())
+    spacings_a = np.array([ticks_a[1] - ticks_a[0] for ticks_a in grid])
+    nodes = _cheapest(energy, ends, _level(energy, ends), spacings_a)
+    return nodes, float(energy[nodes].max())
 
 
 def resample(paths: FloatArray, points: int) -> FloatArray:
     """Evenly spaced points (p, points, 3) on polygons (p, m, 3), ends kept."""
+    if (found := compiled_paths.resampled(paths, points, _TINY)) is not None:
+        return found
     lengths = np.linalg.norm(np.diff(paths, axis=1), axis=2)
     marks = np.concatenate([np.zeros((len(paths), 1)), np.cumsum(lengths, axis=1)], axis=1)
     wanted = marks[:, -1:] * np.linspace(0.0, 1.0, points)
@@ -81,6 +104,18 @@ def relax(field: Field, paths: FloatArray) -> FloatArray:
     that one gain serves every host; every few steps the points are spread evenly again (simplified
     string method; E, Ren and Vanden-Eijnden, J. Chem. Phys. 126, 164103 (2007)).
     """
+    found = compiled_paths.relaxed(
+        field.host,
+        paths,
+        steps=_STEPS,
+        respaced=_RESPACED,
+        gain_a2=_GAIN_A2,
+        most_step_a=_MAX_STEP_A,
+        smoothing=_SMOOTHING,
+        tiny=_TINY,
+    )
+    if found is not None:
+        return found
     for step in range(_STEPS):
         inner = paths[:, 1:-1]
         energy, gradient = field.energy_and_gradient(inner.reshape(-1, 3))
@@ -111,17 +146,19 @@ def _axes(field: Field) -> FloatArray:
     axis = field.axis
     along = field.places_a @ axis
     across = field.places_a - along[:, None] * axis
-    off_chord = np.linalg.norm(across, axis=1)
+    off_chord = np.sqrt((across * across).sum(axis=1))
     gap = np.hypot(off_chord, np.maximum(np.abs(along) - field.length_a / 2, 0.0))
     gap[off_chord < _OFF_CHORD_A] = np.inf
-    if np.isfinite(gap).any():
-        nearest = np.flatnonzero(gap < gap.min() + _TIE_A)
+    least = gap.min(initial=np.inf)
+    if np.isfinite(least):
+        nearest = np.flatnonzero(gap < least + _TIE_A)
         aside = across[nearest[np.argmin(np.abs(along[nearest]))]]
     else:
         unit = np.eye(3)[np.argmin(np.abs(axis))]
         aside = unit - (unit @ axis) * axis
     aside = aside / np.linalg.norm(aside)
-    return np.stack([axis, aside, np.cross(axis, aside)])
+    (a, b, c), (d, e, f) = axis.tolist(), aside.tolist()
+    return np.array([axis, aside, (b * f - c * e, c * d - a * f, a * e - b * d)])
 
 
 def _level(energy: FloatArray, ends: _Ends) -> float:

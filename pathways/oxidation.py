@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from math import comb
@@ -52,6 +51,10 @@ class Oxidation:
         elements = np.unique(self.numbers)
         return {int(z): float(self.charges[self.numbers == z].mean()) for z in elements}
 
+    def mean_charges(self, numbers: IntArray) -> FloatArray:
+        """(m,) mean charge of each atom's element, zero for elements that are not here."""
+        return _looked_up(self.by_element, numbers)
+
 
 def oxidation_states(crystal: Crystal) -> Oxidation:
     """Charges of all atoms: from bond lengths where the cell is small, else from composition.
@@ -68,8 +71,7 @@ def oxidation_states(crystal: Crystal) -> Oxidation:
 def oxidation_by_composition(numbers: IntArray) -> Oxidation:
     """Charges of atoms (n,) from what they are alone, in microseconds for a formula met before."""
     guess = _by_composition(numbers)
-    charges = np.array([guess.get(int(number), 0.0) for number in numbers])
-    return Oxidation(numbers, charges, "composition" if guess else "none")
+    return Oxidation(numbers, _looked_up(guess, numbers), "composition" if guess else "none")
 
 
 def oxidation_of_band(band: Band) -> Oxidation:
@@ -102,11 +104,19 @@ def _by_bond_valence(crystal: Crystal) -> FloatArray | None:
     return np.array(charges, dtype=np.float64)
 
 
+def _looked_up(values: Mapping[int, float], numbers: IntArray) -> FloatArray:
+    """(n,) the value of each atom's element, zero where there is none."""
+    table = np.zeros(len(SYMBOLS))
+    for number, value in values.items():
+        table[number] = value
+    return np.asarray(table[numbers])
+
+
 def _by_composition(numbers: IntArray) -> Mapping[int, float]:
-    counts = Counter(numbers.tolist())
-    divisor = int(np.gcd.reduce(list(counts.values())))
-    formula = tuple(sorted((number, count // divisor) for number, count in counts.items()))
-    return _guess(formula)
+    counts = np.bincount(numbers)
+    elements = np.flatnonzero(counts)
+    smallest = counts[elements] // np.gcd.reduce(counts)
+    return _guess(tuple(zip(elements.tolist(), smallest.tolist(), strict=True)))
 
 
 @lru_cache(maxsize=4096)

@@ -7,6 +7,7 @@ the primitive cell follows from the centring. Axes and origin are whichever the 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -56,7 +57,7 @@ def find_space_group(crystal: Crystal, symprec_a: float) -> SpaceGroup:
     """
     dataset = _search(crystal, symprec_a)
     centring = CENTRING[dataset.international[0]]
-    rotations, translations = _operations(dataset.hall_number, centring)
+    rotations, translations = _operations(dataset.hall_number, dataset.international[0])
     cell, origin = _cell_and_origin(dataset, centring)
     return SpaceGroup(
         crystal=_means_of_copies(
@@ -115,13 +116,19 @@ def _means_of_copies(
     return Crystal(np.linalg.inv(cell) @ crystal.lattice, crystal.numbers[first], means)
 
 
-def _operations(hall_number: int, centring: FloatArray) -> tuple[IntArray, FloatArray]:
+@lru_cache(maxsize=512)
+def _operations(hall_number: int, letter: str) -> tuple[IntArray, FloatArray]:
     """Tabulated operations in the primitive basis, one for each rotation, in a fixed order."""
     operations = spglib.get_symmetry_from_database(hall_number)
     if operations is None:
         raise PathwayError("symmetry_failed", f"spglib has no Hall number {hall_number}")
-    to_primitive, to_conventional = np.linalg.inv(centring.T), centring.T
+    to_conventional = CENTRING[letter].T
+    to_primitive = np.linalg.inv(to_conventional)
     rotations = np.rint(to_primitive @ operations["rotations"] @ to_conventional).astype(np.int64)
     translations = operations["translations"] @ to_primitive.T
     _, first = np.unique(rotations.reshape(-1, 9), axis=0, return_index=True)
-    return rotations[first], translations[first] - np.floor(translations[first] + 1e-9)
+    rotations, translations = rotations[first], translations[first]
+    translations -= np.floor(translations + 1e-9)
+    for shared in (rotations, translations):
+        shared.flags.writeable = False
+    return rotations, translations

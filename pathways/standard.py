@@ -21,6 +21,7 @@ from pathways.types import FloatArray, IntArray, PathwayError
 TIE_A = 1e-4
 """Lengths of cell vectors closer than this are equal."""
 _MOST_STEPS = 10_000
+_VALUES_AT_ONCE = 1_000_000
 _PAIRS = ((0, 1), (0, 2), (1, 2))
 _POWERS = 99 ** np.arange(9)  # names a matrix of entries within +-49 by one integer
 
@@ -46,18 +47,27 @@ def best_setting(
     Returns:
         One of the cells, and the origin, (3,), fractional in the given cell.
     """
-    gaps = frac - frac[origins][:, None, :]  # (m, n, 3)
-    gaps -= np.rint(gaps)
     weights = np.sqrt(numbers)
-    scores = np.stack([_values(gaps @ np.linalg.inv(cell)) @ weights for cell in cells])
+    to_cells = np.linalg.inv(cells)
+    step = max(1, _VALUES_AT_ONCE // (len(frac) * len(origins)))
+    parts = [to_cells[first : first + step] for first in range(0, len(cells), step)]
+    scores = np.concatenate([_values(frac, origins, part) @ weights for part in parts])
     best, site = np.unravel_index(int(scores.argmax()), scores.shape)
     return cells[best], frac[origins[site]]
 
 
-def _values(places: FloatArray) -> FloatArray:
-    """A periodic function of fractional places (..., 3) that no rotation or shift leaves alike."""
-    waves = np.cos(2 * np.pi * (places @ _WAVES.T) + _PHASES)
-    return np.asarray(np.exp(waves @ _AMPLITUDES))
+def _values(frac: FloatArray, origins: IntArray, to_cells: FloatArray) -> FloatArray:
+    """(c, m, n) a periodic function of the sites' places as seen from some of them, in each cell.
+
+    No rotation or shift leaves the function alike: it is the exponential of a sum of waves. The
+    cosine of a difference is a product of what either site has by itself, so that waves are worked
+    out for sites, and not for pairs.
+    """
+    angles = 2 * np.pi * (frac @ to_cells @ _WAVES.T)  # (c, n, waves)
+    own = angles[:, origins] - _PHASES
+    sites = np.concatenate([np.cos(angles), np.sin(angles)], axis=-1)
+    seen_from = np.concatenate([_AMPLITUDES * np.cos(own), _AMPLITUDES * np.sin(own)], axis=-1)
+    return np.asarray(np.exp(seen_from @ sites.transpose(0, 2, 1)))
 
 
 def rarest(numbers: IntArray) -> IntArray:

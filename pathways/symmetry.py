@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from pathways import compiled_geometry
 from pathways.checks import check_distances
 from pathways.neighbours import tolerance_rank
 from pathways.space_group import CENTRING, find_space_group
@@ -115,20 +116,29 @@ def _nearest(
 ) -> IntArray:
     """(k, m) which of the sites each of the places (k, m, 3) is, every one being taken once."""
     frac, lattice = symmetrised.crystal.frac[sites], symmetrised.crystal.lattice
-    target = np.empty(moved.shape[:2], dtype=np.int64)
-    off_a = 0.0
-    step = max(1, _PAIRS_AT_ONCE // len(sites) ** 2)
-    for begin in range(0, len(moved), step):
-        gap = moved[begin : begin + step, :, None, :] - frac  # (step, m, m, 3)
-        squares = np.square((gap - np.rint(gap)) @ lattice).sum(axis=-1)
-        target[begin : begin + step] = squares.argmin(axis=-1)
-        off_a = max(off_a, float(np.sqrt(squares.min(axis=-1).max())))
+    found = compiled_geometry.nearest(lattice, frac, moved)
+    target, squares = _nearest_by_pairs(lattice, frac, moved) if found is None else found
+    off_a = float(np.sqrt(squares.max()))
     if off_a > tolerance_a or np.any(np.sort(target, axis=1) != np.arange(len(sites))):
         raise PathwayError(
             "symmetry_failed",
             f"an operation of {symmetrised.space_group} leaves a site {off_a:.3f} Å from any other",
         )
     return target
+
+
+def _nearest_by_pairs(
+    lattice: FloatArray, frac: FloatArray, moved: FloatArray
+) -> tuple[IntArray, FloatArray]:
+    """(k, m) the nearest of sites (m, 3) to each place (k, m, 3), and the squared distance, Å^2."""
+    target, square = np.empty(moved.shape[:2], dtype=np.int64), np.empty(moved.shape[:2])
+    step = max(1, _PAIRS_AT_ONCE // len(frac) ** 2)
+    for begin in range(0, len(moved), step):
+        gap = moved[begin : begin + step, :, None, :] - frac  # (step, m, m, 3)
+        squares = np.square((gap - np.rint(gap)) @ lattice).sum(axis=-1)
+        target[begin : begin + step] = squares.argmin(axis=-1)
+        square[begin : begin + step] = squares.min(axis=-1)
+    return target, square
 
 
 def _exactly(crystal: Crystal, symprec_a: tuple[float, ...]) -> SymmetrisedCrystal:
