@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from models import fused_gradients
 from models.batch import EdgeLayout, GraphBatch, TripletLayout
 
 GATE_EPSILON = 1e-6
@@ -111,6 +112,13 @@ class MLPLayer(nn.Module):
     def forward(self, x: Tensor, weight: Tensor | None = None) -> Tensor:
         """(rows, n_in) to (rows, n_out)."""
         linear, norm = self.layer
+        assert isinstance(linear, nn.Linear)
+        assert isinstance(norm, WeightedBatchNorm)
+        if fused_gradients.trains(x, linear.out_features):
+            shape = fused_gradients.Shape(norm, weight)
+            activated, _ = fused_gradients.stage(shape, x, (linear.weight, linear.bias))
+            assert activated is not None
+            return activated
         out: Tensor = nn.functional.silu(norm(linear(x), weight))
         return out
 
@@ -164,6 +172,8 @@ class EdgeGatedGraphConv(nn.Module):
             edge_weight: (rows, 1), likewise.
             edges_needed: False returns ``edges`` as they are where nobody reads them.
         """
+        if fused_gradients.trains(edges, edges.shape[1]) and len(nodes) > 1:
+            return self._trained(layout, nodes, edges, node_weight, edge_weight, edges_needed)
         logits = layout.add_pair(self.edge_gate(edges), self.src_gate(nodes), self.dst_gate(nodes))
         total, norm = layout.aggregate(logits, self.dst_update(nodes))
         gathered = self.src_update(nodes) + total / (norm + GATE_EPSILON)
@@ -171,6 +181,36 @@ class EdgeGatedGraphConv(nn.Module):
         if not edges_needed:
             return new_nodes, edges
         return new_nodes, _add_activated(edges, self.bn_edges(logits, edge_weight))
+
+    def _trained(
+        self,
+        layout: EdgeLayout | TripletLayout,
+        nodes: Tensor,
+        edges: Tensor,
+        node_weight: Tensor | None,
+        edge_weight: Tensor | None,
+        edges_needed: bool,
+    ) -> tuple[Tensor, Tensor]:
+        """``forward`` with gradients by hand."""
+        of_nodes = (self.src_gate, self.dst_gate, self.dst_update, self.src_update)
+        products = fused_gradients.multiply(
+            nodes,
+            torch.cat([linear.weight for linear in of_nodes]),
+            torch.cat([linear.bias for linear in of_nodes]),
+        )
+        norm = self.bn_edges if edges_needed else None
+        new_edges, gathered = fused_gradients.stage(
+            fused_gradients.Shape(norm, edge_weight, layout.groups, residual=True),
+            edges,
+            (self.edge_gate.weight, self.edge_gate.bias),
+            products=products,
+        )
+        assert gathered is not None
+        new_nodes, _ = fused_gradients.stage(
+            fused_gradients.Shape(self.bn_nodes, node_weight), gathered, None, before=nodes
+        )
+        assert new_nodes is not None
+        return new_nodes, edges if new_edges is None else new_edges
 
 
 def _add_activated(x: Tensor, normalised: Tensor) -> Tensor:

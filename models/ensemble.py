@@ -21,6 +21,7 @@ import torch
 from safetensors.numpy import load_file as load_arrays
 from safetensors.torch import save_file
 
+from models import fused_gradients
 from models.applicability import fit_applicability
 from models.arithmetic import deterministic
 from models.barrier import BarrierConfig, BarrierNetwork, to_target
@@ -131,6 +132,7 @@ def train_ensemble(
     folds = _folds(data, recipe, "group", 0)
     card = model_card(data, graphs, asdict(recipe), held_out, spread, folds, ensemble)
     card["training_seconds_of_last_run"] = round(time.time() - started)
+    card["trained_with"] = fused_gradients.how_trained(device)
     card["seconds_per_epoch"] = seconds_per_epoch(learning_curves(data, recipe, work_dir))
     return ensemble, card
 

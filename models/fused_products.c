@@ -60,21 +60,21 @@ MATRIX static void split_rows(const float *x, int64_t rows, int64_t n_in, uint16
     _tile_loadd(6, (part) + 32 * (k), 64);              \
     _tile_loadd(7, (part) + 32 * (k) + 512, 64)
 
+/* A constant: compilers do not see that the instruction reads more than its first bytes. */
+static const struct {
+    uint8_t palette, start, reserved[14];
+    uint16_t bytes[16];
+    uint8_t rows[16];
+} EIGHT_TILES __attribute__((aligned(64))) = {
+    1, 0, {0}, {64, 64, 64, 64, 64, 64, 64, 64}, {16, 16, 16, 16, 16, 16, 16, 16}};
+
 MATRIX static void multiply(const float *x, int64_t rows, int64_t n_in, const uint16_t *weight,
                             int64_t n_out, const float *bias, float *out, int parts) {
     static const float none[BLOCK];
     uint16_t high[BLOCK * MOST_INPUTS] __attribute__((aligned(64)));
     uint16_t low[BLOCK * MOST_INPUTS] __attribute__((aligned(64)));
     float last[BLOCK * BLOCK] __attribute__((aligned(64)));
-    struct {
-        uint8_t palette, start, reserved[14];
-        uint16_t bytes[16];
-        uint8_t rows[16];
-    } config;
-    memset(&config, 0, sizeof config);
-    config.palette = 1;
-    for (int tile = 0; tile < 8; tile++) config.bytes[tile] = 64, config.rows[tile] = 16;
-    _tile_loadconfig(&config);
+    _tile_loadconfig(&EIGHT_TILES);
     for (int64_t first = 0; first < rows; first += BLOCK) {
         const int64_t left = rows - first < BLOCK ? rows - first : BLOCK;
         split_rows(x + first * n_in, left, n_in, high, low, parts);

@@ -24,6 +24,9 @@ from models.inference_table import CosineTable, tabulate
 
 _TABLE_ERROR = {torch.float32: 1e-7, torch.float64: 1e-11}
 """Of the largest value: below single precision's own rounding, or what double precision allows."""
+_DOUBLE_LAYERS = 2
+"""Convolutions whose products of the atoms are in double precision. At first atoms differ by little
+but their element, norms amplify the differences, and round-off with them; there are few atoms."""
 _MOST_KEPT_BYTES = 2**28
 """Of the space for triplets that is kept between batches."""
 
@@ -54,13 +57,12 @@ class InferenceTrunk(nn.Module):
         self._bfloat16 = bfloat16
         self.spaces: list[Tensor] = []
         """For triplets, kept from batch to batch; trunks that take turns may share them."""
-        self.atoms = fold_layers([one.atom_embedding for one in trunks], shared_input=True).to(
-            dtype
-        )
-        self.distances = _Embedded([one.edge_embedding for one in trunks]).to(dtype)
+        self.atoms = fold_layers([one.atom_embedding for one in trunks], shared_input=True)
+        self.distances = _Embedded([one.edge_embedding for one in trunks])
         layers = [[cast(ALIGNNConv, layer) for layer in one.alignn_layers] for one in trunks]
         self.bonds = [
-            self._folded([one.node_update for one in same]) for same in zip(*layers, strict=True)
+            self._folded([one.node_update for one in same], double_nodes=index < _DOUBLE_LAYERS)
+            for index, same in enumerate(zip(*layers, strict=True))
         ]
         # The last layer's bonds are read by the convolutions after it, if there are any.
         read = len(self.bonds) if self.config.gcn_layers else max(len(self.bonds) - 1, 0)
@@ -70,7 +72,9 @@ class InferenceTrunk(nn.Module):
         ]
         # An error in a triplet's gate is divided out again by the gates' sum: two parts suffice.
         gate_parts = 2 if compiled else 0
-        self.pairs = [self._cast(pair, gate_parts) for pair in pairs[:read]]
+        self.pairs = [
+            pair.to(dtype, gate_parts=gate_parts, bfloat16=bfloat16) for pair in pairs[:read]
+        ]
         after = zip(*(one.gcn_layers for one in trunks), strict=True)
         self.last = [self._folded(list(same)) for same in after]
         self.table: CosineTable | None = None
@@ -83,17 +87,16 @@ class InferenceTrunk(nn.Module):
             )
             self.angles = angles.to(dtype)
 
-    def _folded(self, same: Sequence[nn.Module]) -> Convolution:
-        return self._cast(fold_convolutions(same))
-
-    def _cast(self, convolution: Convolution, gate_parts: int = 0) -> Convolution:
-        return convolution.to(self.dtype, gate_parts=gate_parts, bfloat16=self._bfloat16)
+    def _folded(self, same: Sequence[nn.Module], *, double_nodes: bool = False) -> Convolution:
+        return fold_convolutions(same).to(
+            self.dtype, bfloat16=self._bfloat16, double_nodes=double_nodes and not self._bfloat16
+        )
 
     @torch.inference_mode()
     def forward(self, batch: GraphBatch) -> Tensor:
         """(atoms, members x width) features."""
-        x = self.atoms(batch.atoms)
-        y = self.distances(batch.vector.norm(dim=1))
+        x = self.atoms(batch.atoms.double()).to(self.dtype)
+        y = self.distances(batch.vector.double().norm(dim=1)).to(self.dtype)
         kept, z, located = self._first_triplets(batch)
         for index, bonds in enumerate(self.bonds):
             paired = index < len(self.pairs)

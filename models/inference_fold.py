@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import torch
@@ -32,15 +32,27 @@ class Product:
     """The weight in bfloat16 where products are wanted in it and PyTorch has to make them."""
     units: UnitsProduct | None = None
     """The weight for matrix units."""
+    rounded: torch.dtype | None = None
+    """Of rows and results, where the product between them is in double precision."""
 
-    def to(self, dtype: torch.dtype, *, parts: int = 0, bfloat16: bool = False) -> Product:
+    def to(
+        self,
+        dtype: torch.dtype,
+        *,
+        parts: int = 0,
+        bfloat16: bool = False,
+        double: bool = False,
+    ) -> Product:
         """In the precision that it will be used in.
 
         Args:
             dtype: of rows, weights and results.
             parts: of each number on matrix units, where there are such; 0 is without them.
             bfloat16: without matrix units, multiply in bfloat16.
+            double: multiply in double precision whatever the ``dtype``.
         """
+        if double:
+            return replace(self, weight=self.weight.contiguous(), rounded=dtype)
         weight = self.weight.to(dtype).contiguous()
         units = None
         if parts and len(weight) == 1 and dtype == torch.float32:
@@ -61,6 +73,8 @@ class Product:
             out: where to write, for maps without bias; may not be ``x``.
         """
         members, n_in, n_out = self.weight.shape
+        if self.rounded is not None:
+            return replace(self, rounded=None)(x.double()).to(self.rounded)
         if self.units is not None:
             return self.units(x, self.bias, out)
         if self.low is not None:
@@ -71,6 +85,13 @@ class Product:
             return torch.addmm(self.bias, x, self.weight[0])
         apart = torch.bmm(x.view(-1, members, n_in).transpose(0, 1), self.weight)
         return self._side_by_side(apart, n_out, out)
+
+    def add_to(self, out: Tensor, x: Tensor) -> None:
+        """Add the products of a map without bias to ``out`` (rows, pieces x members x n_out)."""
+        if self.units is None and self.low is None and len(self.weight) == 1:
+            out.addmm_(x, self.weight[0])
+        else:
+            out += self(x)
 
     def _in_bfloat16(self, x: Tensor, out: Tensor | None) -> Tensor:
         assert self.low is not None
@@ -120,17 +141,25 @@ class Convolution:
     """(members x width,), of the norm of the rows."""
     shift: Tensor
 
-    def to(self, dtype: torch.dtype, *, gate_parts: int = 0, bfloat16: bool = False) -> Convolution:
+    def to(
+        self,
+        dtype: torch.dtype,
+        *,
+        gate_parts: int = 0,
+        bfloat16: bool = False,
+        double_nodes: bool = False,
+    ) -> Convolution:
         """In the precision that it will be used in.
 
         Args:
             dtype: of rows, weights and results.
             gate_parts: of each number in the gates' product on matrix units, 0 without them.
             bfloat16: all products in bfloat16, on matrix units or not.
+            double_nodes: the nodes' product in double precision.
         """
         return Convolution(
             self.gate.to(dtype, parts=1 if bfloat16 else gate_parts, bfloat16=bfloat16),
-            self.nodes.to(dtype, parts=int(bfloat16), bfloat16=bfloat16),
+            self.nodes.to(dtype, parts=int(bfloat16), bfloat16=bfloat16, double=double_nodes),
             self.gain.to(dtype),
             self.shift.to(dtype),
         )

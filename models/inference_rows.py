@@ -74,10 +74,13 @@ def convolve(
 def _over_edges(
     convolution: Convolution, layout: EdgeLayout, products: Tensor, rows: Tensor, needed: bool
 ) -> Tensor:
-    logits = layout.add_pair(convolution.gate(rows), products[:, 0], products[:, 1])
+    pieces = products.view(-1, products.shape[2])
+    logits = _pick(pieces, PIECES * layout.source)
+    logits += _pick(pieces, PIECES * layout.destination + 1)
+    convolution.gate.add_to(logits, rows)
     total, norm = layout.aggregate(logits, products[:, 2])
     if needed:
-        _update(convolution, rows, logits)
+        _update(convolution, rows, logits, rows)
     return total.div_(norm.add_(GATE_EPSILON))
 
 
@@ -90,6 +93,7 @@ def _over_blocks(
     located: Located | None,
 ) -> Tensor:
     width = products.shape[2]
+    pieces = products.view(-1, width)
     sent = products[:, 2] * layout.weight
     gathered = products.new_empty(len(products), width)
     most = max(1, CHUNK_NUMBERS // width)
@@ -101,30 +105,35 @@ def _over_blocks(
         atoms = max(1, most // d**2)
         for start in range(0, len(all_enter), atoms):
             enter, leave = all_enter[start : start + atoms], all_leave[start : start + atoms]
-            n = len(enter) * d**2
-            part = slice(first, first + n)
-            first += n
+            shape = (len(enter), d, d, width)
+            part = slice(first, first + len(enter) * d**2)
+            first = part.stop
+            before, logits = rows[part], logits_space[: part.stop - part.start]
+            block = logits.view(shape)
+            ends = _pick(pieces, PIECES * enter), _pick(pieces, PIECES * leave + 1)
+            torch.add(ends[0].unsqueeze(1), ends[1].unsqueeze(2), out=block)
             if located is None:
-                logits = convolution.gate(rows[part], out=logits_space[:n])
-                before = rows[part]
+                convolution.gate.add_to(logits, before)
             else:
                 found = located.table.look_up(located.cell[part], located.share[part])
-                logits, before = found[:, :width], found[:, width:]
-            block = logits.view(len(enter), d, d, width)
-            block += products[enter, 0].unsqueeze(1)
-            block += products[leave, 1].unsqueeze(2)
-            gate = torch.sigmoid(block, out=gate_space[:n].view(len(enter), d, d, width))
-            norm = (gate * layout.weight[enter].unsqueeze(1)).sum(2)
-            total = gate.mul_(sent[enter].unsqueeze(1)).sum(2)
-            gathered[leave] = total.div_(norm.add_(GATE_EPSILON))
+                logits += found[:, :width]
+                before = found[:, width:]
+            gate = torch.sigmoid(block, out=gate_space[: len(logits)].view(shape))
+            norm = torch.matmul(layout.weight[enter].transpose(1, 2).unsqueeze(1), gate)
+            total = gate.mul_(_pick(sent, enter).unsqueeze(1)).sum(2)
+            total.div_(norm.squeeze(2).add_(GATE_EPSILON))
+            gathered.index_copy_(0, leave.reshape(-1), total.view(-1, width))
             if needed:
-                _update(convolution, before, logits)
-                if located is not None:
-                    rows[part] = before
+                _update(convolution, before, logits, rows[part])
     return gathered
 
 
-def _update(convolution: Convolution, rows: Tensor, logits: Tensor) -> None:
+def _pick(rows: Tensor, index: Tensor) -> Tensor:
+    """Rows by an index of any shape; square brackets cost more for the few rows of a part."""
+    return rows.index_select(0, index.reshape(-1)).view(*index.shape, -1)
+
+
+def _update(convolution: Convolution, before: Tensor, logits: Tensor, after: Tensor) -> None:
     """Rows plus SiLU of the normalised logits, which are used up."""
-    normal = logits.mul_(convolution.gain).add_(convolution.shift)
-    rows += nn.functional.silu(normal, inplace=True)
+    normal = torch.addcmul(convolution.shift, logits, convolution.gain, out=logits)
+    torch.add(before, nn.functional.silu(normal, inplace=True), out=after)

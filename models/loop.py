@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from models.arithmetic import bfloat16_products, deterministic
+from models.arithmetic import bfloat16_products, deterministic, kept_memory
 from models.batch import GraphBatch, collate
 from models.checkpoint import ModelError
 from models.graph import BandGraph
@@ -132,7 +132,8 @@ def train_network(
     """
     run = _Run(network, graphs, loss, schedule, plan, device)
     run.load_state(state_file, key)
-    with deterministic(schedule.deterministic):
+    on_cpu = torch.device(device).type == "cpu"
+    with deterministic(schedule.deterministic), kept_memory(on_cpu):
         while run.epoch < schedule.epochs and not run.patience_is_over:
             report = run.one_epoch(on_step)
             if on_epoch is not None:

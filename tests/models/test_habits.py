@@ -13,6 +13,7 @@ import torch
 from safetensors.numpy import load_file
 from torch import Tensor
 
+from models import fused_gradients
 from models.alignn import TrunkConfig, WeightedBatchNorm
 from models.arithmetic import bfloat16_products, deterministic
 from models.barrier import BarrierConfig, BarrierNetwork, to_target
@@ -189,9 +190,10 @@ def test_curve_as_tensor_and_back() -> None:
 
 
 def test_bfloat16_products_are_near_and_leave_no_trace(
-    graphs: list[BandGraph], em_ev: np.ndarray
+    graphs: list[BandGraph], em_ev: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On the CPU, as a GPU would: the loss is near, norms and everything kept are float32."""
+    monkeypatch.setenv(fused_gradients.VARIABLE, "0")
     torch.manual_seed(0)
     network = BarrierNetwork(BarrierConfig(TrunkConfig(2, 2, width=32, embedding=16)))
     batch = collate(graphs)

@@ -18,12 +18,14 @@ from models.calibration import Calibration
 from models.graph import BandGraph, GraphSettings, Parts, build_graph, graph_of_crystal
 from models.inference import InferenceTrunk
 from models.inference_bands import reference_bands
+from models.inference_fold import fold_convolutions
 from models.inference_networks import InferenceNetworks, inference_networks, largest_change_ev
 from models.inference_rows import Located, convolve
 from models.inference_table import tabulate
 from models.networks import Ensemble
 from models.precision import BFLOAT16_VARIABLE
 from pathways.types import Band
+from tests.bench.forward_child import settle
 from tests.models.test_graph import sodium
 
 CONFIG = TrunkConfig(2, 2, width=16, embedding=8)
@@ -97,6 +99,47 @@ def test_single_precision_is_as_good_as_the_trunks(compiled: bool, graphs: list[
     batch = collate(graphs)
     error = (InferenceTrunk([one], compiled=compiled)(batch) - exact).abs().max()
     assert error <= 2 * max((eager(one, batch) - exact).abs().max(), 1e-6 * exact.abs().max())
+
+
+def test_round_off_is_not_amplified(bands: list[Band]) -> None:
+    """Random weights, norms settled on each band: atoms of one element, hardly different at first,
+    are told apart by differences that the norms amplify. All in single precision misses this."""
+    errors: dict[bool, list[float]] = {False: [], True: []}
+    for band in bands:
+        torch.manual_seed(0)
+        graph = build_graph(band, GraphSettings(environment_a=4.0, shell="published"))
+        batch = collate([graph])
+        one = Trunk(TrunkConfig(width=128))
+        settle(one, lambda one=one, batch=batch: one(batch))
+        found = {way: InferenceTrunk([one], compiled=way)(batch) for way in errors}
+        exact = eager(one.double(), collate([graph], dtype=torch.float64))
+        for way, features in found.items():
+            errors[way].append(float((features - exact).norm() / exact.norm()))
+    assert len(bands) > 3
+    assert max(errors[False]) <= 1e-6
+    assert max(errors[True]) <= 1e-6
+
+
+def test_products_in_double_precision_are_rounded_once() -> None:
+    layer = trunk(TrunkConfig(1, 1, width=64, embedding=8)).gcn_layers[0]
+    folded = fold_convolutions([layer])
+    x = torch.randn(20, 64, generator=torch.Generator().manual_seed(0))
+    exact = folded.to(torch.float64).nodes(x.double())
+    torch.testing.assert_close(
+        folded.to(torch.float32, double_nodes=True).nodes(x), exact.float(), rtol=0, atol=0
+    )
+    assert not torch.equal(folded.to(torch.float32).nodes(x), exact.float())
+
+
+@pytest.mark.parametrize("members", [1, 2])
+@pytest.mark.parametrize("bfloat16", [False, True])
+def test_products_are_added_to_what_is_there(members: int, bfloat16: bool) -> None:
+    layers = [trunk(seed=seed).gcn_layers[0] for seed in range(members)]
+    gate = fold_convolutions(layers).gate.to(torch.float32, bfloat16=bfloat16)
+    x, there = torch.randn(2, 7, 16 * members, generator=torch.Generator().manual_seed(0))
+    out = there.clone()
+    gate.add_to(out, x)
+    torch.testing.assert_close(out, there + gate(x), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
