@@ -13,7 +13,8 @@ LEAST_BATCH, MOST_BATCH = 64, 1024
 FLUSH_S = 2.0
 _MOST_OF_THE_TIME = 0.05
 """Share of a run that writing should take: where it takes longer, more are written at once, since
-a write costs the same whatever it carries, and more the larger the store."""
+part of a write costs the same whatever it carries, and for materials that the store has already
+more the larger it is."""
 _QUICK_S = 0.01
 _REPORT_S = 0.25
 

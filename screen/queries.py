@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
 from screen.database import utc_now
 from screen.errors import UserError
 from screen.reader import Reader
+from screen.views import HOP_RANKINGS, MATERIAL_RANKINGS
 
 Record = dict[str, Any]
 
@@ -49,46 +51,89 @@ class TopQuery:
 
 
 # The views ranked_materials and ranked_hops say the same, but number all rows, with all columns.
-_TOP_MATERIALS = """
+_BEST_MATERIALS = """
 with known as (
-    select material_id, ion, mechanism, model_id, dimension, em_1d_ev, em_2d_ev, em_3d_ev
+    select material_id, ion, mechanism, model_id, limiting_hop_id,
+        dimension, em_1d_ev, em_2d_ev, em_3d_ev
     from material_ranking {whose}
-), best as (
-    select row_number() over (order by {order}) as rank, material_id, ion, mechanism, model_id
-    from (select * from known {where} order by {order} limit $n)
 )
-select best.rank, found.* exclude (ranked_at)
-from best join material_rankings found using (material_id, ion, mechanism, model_id)
-order by best.rank
+select material_id, ion, mechanism, model_id, limiting_hop_id
+from known {where} order by {order} limit $n
 """
-_TOP_HOPS = """
+_BEST_HOPS = """
 with known as (
-    select hop_id, ion, model_id, em_ev from predictions join hops using (hop_id) {whose}
-), best as (
-    select row_number() over (order by {order}) as rank, hop_id, model_id
-    from (select * from known {where} order by {order} limit $n)
+    select hop_id, ion, material_id, model_id, em_ev
+    from predictions join hops using (hop_id) {whose}
 )
-select best.rank, found.* from best join hop_rankings found using (hop_id, model_id)
-order by best.rank
+select hop_id, model_id, material_id from known {where} order by {order} limit $n
 """
+_MOST_MARKS = 500
+"""Longer lists are quicker as one parameter, although that is not looked up in an index."""
 
 
 def top_materials(reader: Reader, query: TopQuery) -> list[Record]:
     """The materials of lowest barrier, best first; ``rank`` is among those that were asked for."""
     barrier = f"em_{query.dimension}d_ev"
     where, values = query.filters(barrier)
+    query = _of_one_model(reader, query, "material_ranking")
     whose, model = query.whose("material_id, ion, mechanism", "ranked_at")
-    order = f"{barrier} nulls last, {_TIES}"
-    sql = _TOP_MATERIALS.format(where=where, whose=whose, order=order)
-    return reader.records(sql, {**values, **model, "n": query.n})
+    sql = _BEST_MATERIALS.format(where=where, whose=whose, order=f"{barrier} nulls last, {_TIES}")
+    best = reader.records(sql, {**values, **model, "n": query.n})
+    found = _rows_of(
+        reader,
+        MATERIAL_RANKINGS,
+        material_ranking=("material_id", best),
+        materials=("material_id", best),
+        predictions=("hop_id", [{"hop_id": row["limiting_hop_id"]} for row in best]),
+    )
+    ranked = _in_order(best, found, ("material_id", "ion", "mechanism", "model_id"))
+    return [{name: row[name] for name in row if name != "ranked_at"} for row in ranked]
 
 
 def top_hops(reader: Reader, query: TopQuery) -> list[Record]:
     """The hops of lowest barrier, best first; ``rank`` is among those that were asked for."""
     where, values = query.filters("em_ev")
+    query = _of_one_model(reader, query, "predictions")
     whose, model = query.whose("hop_id", "predicted_at")
-    sql = _TOP_HOPS.format(where=where, whose=whose, order="em_ev, hop_id")
-    return reader.records(sql, {**values, **model, "n": query.n})
+    sql = _BEST_HOPS.format(where=where, whose=whose, order="em_ev, hop_id")
+    best = reader.records(sql, {**values, **model, "n": query.n})
+    found = _rows_of(
+        reader,
+        HOP_RANKINGS,
+        predictions=("hop_id", best),
+        hops=("hop_id", best),
+        materials=("material_id", best),
+    )
+    return _in_order(best, found, ("hop_id", "model_id"))
+
+
+def _of_one_model(reader: Reader, query: TopQuery, table: str) -> TopQuery:
+    """The same question of the only model that there is: to find each row's last takes long."""
+    models = reader.records(f"select distinct model_id from {table} limit 2")
+    if query.model_id is None and len(models) == 1:
+        return replace(query, model_id=models[0]["model_id"])
+    return query
+
+
+def _rows_of(reader: Reader, view: str, **wanted: tuple[str, Sequence[Record]]) -> list[Record]:
+    """What a view's query gives of some rows of its tables: a column, and rows with its values."""
+    parts, parameters = [], []
+    for table, (column, among) in wanted.items():
+        values = list(dict.fromkeys(row[column] for row in among))
+        marks = ", ".join("?" * len(values)) or "null"
+        if len(values) > _MOST_MARKS:
+            marks, values = "select unnest(?)", [values]
+        rows = f"select * from {table} where {column} in ({marks})"
+        parts.append(f"{table} as materialized ({rows})")
+        parameters += values
+    return reader.records(f"with {', '.join(parts)} {view}", parameters)
+
+
+def _in_order(best: Sequence[Record], found: Sequence[Record], key: Sequence[str]) -> list[Record]:
+    """The rows found for the best ones, best first, numbered."""
+    rows = {tuple(row[name] for name in key): row for row in found}
+    ordered = [rows[tuple(row[name] for name in key)] for row in best]
+    return [{"rank": rank, **row} for rank, row in enumerate(ordered, start=1)]
 
 
 def models_that_ranked(reader: Reader) -> list[Record]:
@@ -121,11 +166,14 @@ def ranked_model(reader: Reader, wanted: str) -> str:
 def campaigns(reader: Reader) -> list[Record]:
     """Every campaign, the latest first, with its counts, failures, rate and what is left."""
     found = reader.records(
-        """select campaign_id, source, source_version, model_id, code_version, expected,
+        """with written as (
+            select campaign_id, max(written_at) as last_written from campaign_materials group by all
+        )
+        select campaign_id, source, source_version, model_id, code_version, expected,
             settings->>'ion' as ion, (settings->'query'->'chemsys')::text[] as chemsys,
-            started, finished, max(written_at) as last_written
-        from campaigns left join campaign_materials using (campaign_id)
-        group by all order by started desc, campaign_id desc"""
+            started, finished, last_written
+        from campaigns left join written using (campaign_id)
+        order by started desc, campaign_id desc"""
     )
     # Of those that have not ended, one is running at most: a single process can write.
     open_ones = [campaign for campaign in found if campaign["finished"] is None]

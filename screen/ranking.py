@@ -20,7 +20,7 @@ import numpy as np
 from jobs.records import MaterialResult, ScoredHop
 from models.metrics import GOOD_EV
 from pathways.diffusion import log10_diffusivity_cm2_s, max_particle_nm
-from pathways.lattice_vectors import direction_text, in_basis, plane_in_basis, plane_text
+from pathways.lattice_vectors import Vector, direction_text, in_basis, plane_in_basis, plane_text
 from pathways.percolation_draws import draw_percolation
 from pathways.routes import Route, percolate
 from pathways.space_group import CENTRING
@@ -128,8 +128,12 @@ def rank_material(result: MaterialResult) -> Ranking:
     if not routes:
         return Ranking()
     drawn_ev = draw_percolation(orbits, draw_barriers_ev(hops))
-    basis = CENTRING[result.network.space_group[0]]
-    passages = [_passage(route, hops, drawn_ev[:, route.dimension - 1], basis) for route in routes]
+    centring = result.network.space_group[0]
+    low_ev, high_ev = np.quantile(drawn_ev, [_TAIL, 1 - _TAIL], axis=0, method="hazen").tolist()
+    passages = [
+        _passage(route, hops, (low_ev[route.dimension - 1], high_ev[route.dimension - 1]), centring)
+        for route in routes
+    ]
     first, second, third = (passages + [Passage()] * 2)[:3]
     length_a = hops[routes[0].bottleneck].hop.length_a
     return Ranking(
@@ -175,19 +179,31 @@ def _correlated_scores(n: int) -> FloatArray:
 
 
 def _passage(
-    route: Route, hops: Sequence[ScoredHop], drawn_ev: FloatArray, basis: FloatArray
+    route: Route, hops: Sequence[ScoredHop], drawn_ev: tuple[float, float], centring: str
 ) -> Passage:
     """A route in words; its interval holds the barrier that the hops' own Em give."""
-    low_ev, high_ev = np.quantile(drawn_ev, [_TAIL, 1 - _TAIL], method="hazen").tolist()
+    low_ev, high_ev = drawn_ev
+    directions = [_conventional(vector, centring) for vector in route.directions]
     return Passage(
         em_ev=route.em_ev,
         em_low_ev=min(low_ev, route.em_ev),
         em_high_ev=max(high_ev, route.em_ev),
         limiting_hop_id=hops[route.bottleneck].hop_id,
         hop_ids=tuple(hops[hop].hop_id for hop in route.hops),
-        directions=direction_text([in_basis(vector, basis) for vector in route.directions]),
-        plane=plane_text(plane_in_basis(route.plane, basis)) if route.plane else None,
+        directions=direction_text(directions),
+        plane=_plane_text(route.plane, centring) if route.plane else None,
     )
+
+
+@functools.lru_cache(maxsize=4096)
+def _conventional(vector: Vector, centring: str) -> Vector:
+    """A lattice vector in the standard conventional cell; few occur, again and again."""
+    return in_basis(vector, CENTRING[centring])
+
+
+@functools.lru_cache(maxsize=4096)
+def _plane_text(normal: Vector, centring: str) -> str:
+    return plane_text(plane_in_basis(normal, CENTRING[centring]))
 
 
 def _column(hops: Sequence[ScoredHop], name: str) -> FloatArray:

@@ -9,11 +9,13 @@ wholly or not at all.
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from screen import writes
 from screen.barrier_rows import put_barriers
 from screen.database import connect, migrate, rows, transaction, translated, utc_now
 from screen.funnel import Funnel, read_funnel
@@ -27,45 +29,7 @@ if TYPE_CHECKING:
 
 LOCK_PATIENCE_S = 3.0
 """How long a writer waits for readers, which hold the database only while they answer."""
-
-_CLEAR = (
-    # A run by one mechanism says nothing of the hops by another.
-    """create or replace temp table others as
-    select distinct old.material_id, old.ion, old.mechanism
-    from hops old semi join new_hops using (material_id, ion)
-    anti join new_hops using (material_id, ion, mechanism)""",
-    # A hop that is no longer there, or is another one under the same sites: the crystal changed.
-    """create or replace temp table gone as
-    select hop_id, old.material_id, old.ion, old.mechanism
-    from hops old semi join arrived using (material_id, ion) left join new_hops new using (hop_id)
-    where (new.hop_id is null or abs(new.length_a - old.length_a) > 0.001)
-    and (old.material_id, old.ion, old.mechanism) not in (select (material_id, ion, mechanism)
-        from others)""",
-    "delete from hops where hop_id in (select hop_id from gone)",
-    "delete from predictions where hop_id in (select hop_id from gone)",
-    # Another model's ranking that rests on a hop that is gone no longer holds.
-    """delete from material_ranking
-    where (material_id, ion, mechanism) in (select (material_id, ion, mechanism) from gone)
-    or ((material_id, ion) in (select (material_id, ion) from arrived) and model_id = $model_id
-        and (material_id, ion, mechanism) not in (select (material_id, ion, mechanism)
-            from others))""",
-    """delete from predictions where model_id = $model_id
-    and hop_id in (select hop_id from new_hops anti join new_predictions using (hop_id))""",
-    """delete from failures where campaign_id = $campaign_id
-    and material_id in (select material_id from new_campaign_materials)""",
-)
-"""What a write removes first: all that it would otherwise leave behind of its materials."""
-
-_CLEARED = frozenset({"material_ranking", "failures"})
-"""Tables of which a write has then removed every row that it brings."""
-
-_KEPT = frozenset(
-    {
-        *("battery_id", "charged_id", "discharged_id"),
-        *("voltage_v", "capacity_mah_g", "capacity_mah_cm3"),
-    }
-)
-"""Columns of ``materials`` that a run which did not ask for them leaves as they are."""
+_ROWS_AT_ONCE = 10_000
 
 
 class Store:
@@ -91,6 +55,7 @@ class Store:
                 migrate(con, path)
                 store = cls(con, path)
                 store.snapshots.remove()  # of a writer that was killed
+                store.snapshots.is_told = True  # by ``write``
         except BaseException:
             con.close()
             raise
@@ -159,10 +124,15 @@ class Store:
     def done(self, campaign_id: str) -> set[tuple[str, str]]:
         """``(material_id, ion)`` of what need not be done again; the ion of a failure of the
         source, which never became a candidate, is empty."""
-        found = self._rows(
-            "select material_id, ion from campaign_materials where campaign_id = ?", [campaign_id]
-        )
-        return {(material_id, ion) for material_id, ion in found}
+        done: set[tuple[str, str]] = set()
+        with translated(self.path):
+            found = self._con.execute(
+                "select material_id, ion from campaign_materials where campaign_id = ?",
+                [campaign_id],
+            )
+            while some := found.fetchmany(_ROWS_AT_ONCE):  # there may be millions
+                done.update((material_id, sys.intern(ion)) for material_id, ion in some)
+        return done
 
     def write(self, campaign_id: str, model_id: str, results: Sequence[MaterialResult]) -> None:
         """Store finished materials, all of them or none; a second time changes nothing.
@@ -170,29 +140,21 @@ class Store:
         Raises:
             UserError: the database cannot be written, as on a full disk.
         """
+        import duckdb
+
         if not results:
             return
-        new = tables(results, Stamp(campaign_id, model_id, utc_now()))
-        keys = {"campaign_id": campaign_id, "model_id": model_id}
+        stamp = Stamp(campaign_id, model_id, utc_now())
         with translated(self.path):
+            known = writes.seen(self._con, list({result.material_id for result in results}))
+            new = [result for result in results if result.material_id not in known]
+            old = [result for result in results if result.material_id in known]
             try:
-                for name, table in new.items():
-                    self._con.register(f"new_{name}", table)
-                with transaction(self._con):
-                    # Failures of a source say nothing of a material that another campaign knows.
-                    self._con.execute(
-                        "create or replace temp view arrived as "
-                        "select material_id, ion from new_campaign_materials where ion <> ''"
-                    )
-                    for statement in _CLEAR:
-                        used = {key: keys[key] for key in keys if f"${key}" in statement}
-                        self._con.execute(statement, used or None)
-                    for name, table in new.items():
-                        if table.num_rows:
-                            self._con.execute(_insert(name, table.column_names))
-            finally:
-                for name in new:
-                    self._con.unregister(f"new_{name}")
+                self._put(new, old, stamp)
+            except duckdb.ConstraintException:
+                if not new:
+                    raise
+                self._put([], results, stamp)  # a source has failed over one of them before
 
     def write_barriers(self, barriers: Sequence[Mapping[str, Any]]) -> list[str]:
         """Store barriers that came back, all of them or none; those that are there stay untouched.
@@ -243,25 +205,30 @@ class Store:
         """What a campaign has come to so far."""
         return read_funnel(self._con, campaign_id)
 
+    def _put(
+        self, new: Sequence[MaterialResult], old: Sequence[MaterialResult], stamp: Stamp
+    ) -> None:
+        """Store materials that the database has not seen, and others that it may have."""
+        added = tables(new, stamp) if new else {}
+        replaced = tables(old, stamp) if old else {}
+        only_added = not old
+        try:
+            with transaction(self._con):
+                if new:
+                    only_added &= writes.add(self._con, added, stamp.campaign_id) == 0
+                if old:
+                    writes.replace(self._con, replaced, stamp.campaign_id, stamp.model_id)
+        except BaseException:
+            self.snapshots.note_changed()  # it may have come as far as to be committed
+            raise
+        if only_added:
+            self.snapshots.note_added({name: table.num_rows for name, table in added.items()})
+        else:
+            self.snapshots.note_changed()
+
     def _rows(self, sql: str, parameters: Any = None) -> list[tuple[Any, ...]]:
         with translated(self.path):
             return rows(self._con, sql, parameters)
-
-
-def _insert(name: str, columns: Sequence[str]) -> str:
-    """The statement that brings a write's rows into a table."""
-    if name in _CLEARED:
-        return f"insert into {name} by name from new_{name}"
-    if name != "materials":
-        return f"insert or replace into {name} by name from new_{name}"
-    changes = ", ".join(
-        f"{column} = coalesce(excluded.{column}, materials.{column})"
-        if column in _KEPT
-        else f"{column} = excluded.{column}"
-        for column in columns
-        if column != "material_id"
-    )
-    return f"insert into materials by name from new_materials on conflict do update set {changes}"
 
 
 def code_version() -> str:

@@ -6,9 +6,7 @@ a new last migration (``screen.schema``).
 
 from __future__ import annotations
 
-VIEWS_SQL = """
--- What every model ranked.
-create or replace view material_rankings as
+MATERIAL_RANKINGS = """
 select
     r.material_id, m.formula, m.chemsys, m.space_group, r.ion, r.mechanism,
     r.em_1d_ev, r.em_1d_low_ev, r.em_1d_high_ev,
@@ -38,7 +36,28 @@ select
     r.ranked_at
 from material_ranking r
 left join materials m using (material_id)
-left join predictions p on p.hop_id = r.limiting_hop_id and p.model_id = r.model_id;
+left join predictions p on p.hop_id = r.limiting_hop_id and p.model_id = r.model_id
+"""
+"""What every model ranked: tables ``material_ranking``, ``materials``, ``predictions``."""
+
+HOP_RANKINGS = """
+select
+    h.hop_id, h.material_id, m.formula, m.chemsys, h.ion,
+    p.em_ev, p.em_low_ev, p.em_high_ev, p.em_std_ev, p.p_good, p.applicability,
+    p.nearest,
+    h.length_a, h.multiplicity, h.clearance_a, h.bond_valence_ev, h.charges_source,
+    h.mechanism, h.flags, h.supercell,
+    h.start_frac, h.end_frac, h.image, p.model_id, p.predicted_at
+from predictions p
+join hops h using (hop_id)
+left join materials m using (material_id)
+"""
+"""What every model predicted: tables ``predictions``, ``hops``, ``materials``."""
+
+VIEWS_SQL = f"""
+-- What every model ranked.
+create or replace view material_rankings as
+{MATERIAL_RANKINGS};
 
 -- Each material by the model that ranked it last.
 create or replace view ranked_materials as
@@ -57,16 +76,7 @@ order by rank;
 
 -- What every model predicted.
 create or replace view hop_rankings as
-select
-    h.hop_id, h.material_id, m.formula, m.chemsys, h.ion,
-    p.em_ev, p.em_low_ev, p.em_high_ev, p.em_std_ev, p.p_good, p.applicability,
-    p.nearest,
-    h.length_a, h.multiplicity, h.clearance_a, h.bond_valence_ev, h.charges_source,
-    h.mechanism, h.flags, h.supercell,
-    h.start_frac, h.end_frac, h.image, p.model_id, p.predicted_at
-from predictions p
-join hops h using (hop_id)
-left join materials m using (material_id);
+{HOP_RANKINGS};
 
 -- Each hop by the model that predicted it last.
 create or replace view ranked_hops as
@@ -84,7 +94,7 @@ order by rank;
 create or replace view labelled_barriers as
 select b.*, h.material_id, m.formula, h.ion,
     greatest(b.em_forward_ev, b.em_reverse_ev) as reference_ev,
-    case when coalesce(b.hubbard_u, '') in ('', '{}', 'none') or b.functional like '%+U%'
+    case when coalesce(b.hubbard_u, '') in ('', '{{}}', 'none') or b.functional like '%+U%'
         then b.functional else b.functional || '+U' end as label
 from barriers b
 left join hops h using (hop_id)

@@ -66,6 +66,11 @@ def test_a_reader_between_two_snapshots_waits_for_the_whole(
             open_snapshot(path)
 
 
-@pytest.mark.parametrize(("took_s", "pause"), [(0.01, 10.0), (1.0, 50.0), (60.0, 300.0)])
-def test_snapshots_come_less_often_where_they_take_longer(took_s: float, pause: float) -> None:
-    assert pause_s(took_s) == pytest.approx(pause)
+@pytest.mark.parametrize(
+    ("spent_s", "elapsed_s", "pause"),
+    [(0.01, 0, 10), (1.0, 0, 50), (1.0, 20, 30), (1.0, 80, 10), (99.0, 9, 3600)],
+)
+def test_snapshots_come_less_often_where_they_take_longer(
+    spent_s: float, elapsed_s: float, pause: float
+) -> None:
+    assert pause_s(spent_s, elapsed_s) == pytest.approx(pause)
