@@ -11,12 +11,11 @@ import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from jobs.records import BondValence, Candidate, Failure, MaterialResult, ScoredHop
 from jobs.settings import RunSettings
 from models.graph import BandGraph, GraphSettings, build_graph
-from models.predict import Prediction
 from pathways.band import build_band
 from pathways.bond_valence_path import profile
 from pathways.checks import check_crystal
@@ -24,6 +23,9 @@ from pathways.hops import enumerate_hops
 from pathways.mechanisms import with_mechanisms
 from pathways.types import Band, Hop, HopNetwork, PathwayError
 from pathways.voids import find_sites
+
+if TYPE_CHECKING:  # so that who predicts nothing need not import the networks
+    from models.predict import Prediction
 
 
 class GraphPredictor(Protocol):

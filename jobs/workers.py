@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from jobs.records import Candidate
 from jobs.settings import RunSettings
 from jobs.stages import GraphPredictor, PredictorFactory, Prepared, Refusal, prepare, score
 from jobs.weights import ModelFiles, load_predictor
 from models.graph import BandGraph, GraphSettings
-from models.predict import Prediction
+
+if TYPE_CHECKING:  # so that who predicts nothing need not import the networks
+    from models.predict import Prediction
 
 
 class FeatureWorker:

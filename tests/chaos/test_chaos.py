@@ -54,6 +54,7 @@ def test_killed_runs_end_with_the_same_tables(folder: Path) -> None:
     assert outcome.violations == []
 
 
+@pytest.mark.slow
 def test_a_killed_driver_on_ray_leaves_nothing_running_and_loses_nothing(folder: Path) -> None:
     own = folder / "ray"
     own.mkdir()

@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -100,15 +100,47 @@ def exploding(candidates: list[Candidate]) -> Candidate:
     return Candidate("bomb", "Li", ExplodingCrystal(crystal.lattice, crystal.numbers, crystal.frac))
 
 
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[Resources]:
-    """One Ray for all tests of a file: it takes seconds to start."""
-    with ray_session(RunSettings(num_cpus=2, num_gpus=0)) as resources:
-        from ray import cloudpickle
+class SharedRay:
+    """One Ray for the tests of all files, as it takes seconds to start; others can be between."""
 
-        # The workers cannot import tests.
-        cloudpickle.register_pickle_by_value(sys.modules[__name__])
-        yield resources
+    def __init__(self) -> None:
+        self._session = contextlib.ExitStack()
+        self._resources: Resources | None = None
+
+    def enter(self) -> Resources:
+        if self._resources is None:
+            settings = RunSettings(num_cpus=2, num_gpus=0)
+            self._resources = self._session.enter_context(ray_session(settings))
+            from ray import cloudpickle
+
+            # The workers cannot import tests.
+            cloudpickle.register_pickle_by_value(sys.modules[__name__])
+        return self._resources
+
+    def leave(self) -> None:
+        self._session.close()
+        self._resources = None
+
+
+_SHARED = SharedRay()
+
+
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """Leave it after the last test of this folder: other tests are to find none."""
+    if nextitem is None or nextitem.path.parent != item.path.parent:
+        _SHARED.leave()
+
+
+@pytest.fixture(scope="session")
+def shared_ray() -> SharedRay:
+    """For tests that want a Ray of their own: they leave this one first."""
+    return _SHARED
+
+
+@pytest.fixture
+def cluster(shared_ray: SharedRay) -> Resources:
+    """A Ray of two CPUs."""
+    return shared_ray.enter()
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from jobs.settings import RunSettings
 from models.graph import BandGraph
 from models.predict import Prediction
 from pathways.hops import HopSettings
-from tests.jobs.conftest import EdgePredictor
+from tests.jobs.conftest import EdgePredictor, SharedRay
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 240.0
@@ -40,22 +40,24 @@ class WherePredictor(EdgePredictor):
         return [replace(one, nearest=node) for one in super().predict(graphs)]
 
 
-@pytest.fixture
-def machines(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """A cluster whose head has no CPU to work with, left at the end."""
+@pytest.fixture(scope="module")
+def machines(shared_ray: SharedRay) -> Iterator[Any]:
+    """A cluster whose head has no CPU to work with, left at the end; tests add machines."""
     import ray
     from ray import cloudpickle
     from ray.cluster_utils import Cluster
 
-    monkeypatch.setenv("RAY_health_check_period_ms", "500")
-    monkeypatch.setenv("RAY_health_check_failure_threshold", "2")
+    shared_ray.leave()
     # The workers cannot import tests.
     for module in (sys.modules[__name__], sys.modules[EdgePredictor.__module__]):
         cloudpickle.register_pickle_by_value(module)
-    cluster = Cluster(initialize_head=True, head_node_args=node_options(0))
-    yield cluster
-    ray.shutdown()
-    cluster.shutdown()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_health_check_period_ms", "500")
+        patch.setenv("RAY_health_check_failure_threshold", "2")
+        cluster = Cluster(initialize_head=True, head_node_args=node_options(0))
+        yield cluster
+        ray.shutdown()
+        cluster.shutdown()
 
 
 def node_options(cpus: int) -> dict[str, Any]:
@@ -156,7 +158,7 @@ def test_a_run_whose_head_was_restarted_goes_on_by_the_same_command(
     from ray.cluster_utils import Cluster
 
     def command(db: str, *options: str) -> list[str]:
-        what = ["run", "--chemsys", "Mg-*", "--source", "catalog", "--max-hops", "4"]
+        what = ["run", "--chemsys", "Mg-*", "--source", "catalog", "--cutoff", "8"]
         return [sys.executable, "-m", "screen.cli", *what, "--db", str(tmp_path / db), *options]
 
     machines.add_node(**node_options(1))
@@ -168,6 +170,7 @@ def test_a_run_whose_head_was_restarted_goes_on_by_the_same_command(
     first = subprocess.Popen(on_cluster, cwd=tmp_path, env=environment, stderr=subprocess.PIPE)
     wait_until(lambda: rows_written(tmp_path / "a.duckdb.live") > 0 or first.poll() is not None)
     assert first.poll() is None, first.stderr.read() if first.stderr else ""
+    machines.remove_node(machines.head_node)  # at once, before the run can end
     machines.shutdown()
     assert first.wait(PATIENCE_S) != 0
     head = Cluster(True, head_node_args=node_options(2) | {"gcs_server_port": port})
