@@ -19,6 +19,7 @@ from jobs.hardware import describe
 from tests.bench import (
     acquisition,
     evidence,
+    factors,
     feed,
     forward,
     gpu,
@@ -34,6 +35,7 @@ from tests.bench import (
     recall,
     stages,
     startup,
+    training,
     voids,
 )
 from tests.bench.figures import Figure, NotMeasured
@@ -42,6 +44,7 @@ from tests.bench.picture import draw
 BENCHES: dict[str, Callable[..., list[Figure]]] = {
     "acquisition": acquisition.run,
     "evidence": evidence.run,
+    "factors": factors.run,
     "feed": feed.run,
     "hops": hops.run,
     "graph": graph.run,
@@ -56,16 +59,18 @@ BENCHES: dict[str, Callable[..., list[Figure]]] = {
     "pull": pull.run,
     "stages": stages.run,
     "startup": startup.run,
+    "training": training.run,
     "recall": recall.run,
     "voids": voids.run,
 }
 QUICK: dict[str, dict[str, Any]] = {
     "evidence": {"n_bands": 40},
     "acquisition": {"start": 60, "held_out": 50, "batch": 100, "rounds": 1, "seeds": (0,)},
+    "factors": {"repeats": 1},
     "feed": {"n_candidates": 100},
     "hops": {"n_crystals": 5, "repeats": 1},
     "graph": {"n_bands": 1, "repeats": 1},
-    "forward": {"repeats": 1},
+    "forward": {"repeats": 1, "n_bands": 1},
     "growth": {
         "cells": (1, 2),
         "widths_a": (8.0, 12.0),
@@ -83,6 +88,7 @@ QUICK: dict[str, dict[str, Any]] = {
     "stages": {"n_catalog": 6, "n_snapshot": 0, "models": ("ionscreen-1",)},
     "startup": {"repeats": 1},
     "recall": {"n_bands": 40},
+    "training": {"repeats": 1},
     "voids": {"n_bands": 12, "seeds": (0,)},
 }
 

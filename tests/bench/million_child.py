@@ -20,17 +20,23 @@ from jobs.sink import Sink
 from models import DEFAULT_MODEL
 from pathways.hops import HopSettings
 from pathways.supercell import BandSettings
-from screen import snapshots
 from screen.campaign import Campaign, run_campaign
 from screen.sources.base import Query
 from screen.store import Store
 from tests.bench.memory_child import MemoryMeter
-from tests.bench.workload import SmallCrystals
+from tests.bench.workload import SmallCrystals, resident_bytes
 
 QUERY = Query((), "Li")
 TABLES = ("materials", "hops", "predictions", "material_ranking", "campaign_materials")
 NAMES = ("material_id", "hop_id", "limiting_hop_id")
 FIRST = "bench-0"
+SMALL, MANY = 64, 1_024
+"""Materials of a write: the fewest and the most that a run writes at once."""
+COMMANDS = {
+    "top": ["top"],
+    "status": ["status"],
+    "sql": ["sql", "select count(*) from predictions"],
+}
 
 
 def settings(engine: str) -> RunSettings:
@@ -60,29 +66,40 @@ def main(engine: str, n_candidates: int, n_rows: int) -> dict[str, Any]:
                 "seconds": outcome.seconds,
                 "failures": meter.progress.failures,
             }
-            found |= _store_figures(store, n_candidates, n_rows)
-        found["db_bytes"] = db.stat().st_size
-        return found | _top_figures(db)
+            store._con.execute("checkpoint")
+            found["db_bytes"] = db.stat().st_size  # of the run's own rows: copies take less
+            found |= _store_figures(store, outcome.campaign_id, n_candidates, n_rows)
+        return found | _command_figures(db)
 
 
-def _store_figures(store: Store, n_candidates: int, n_rows: int) -> dict[str, float]:
-    """What writes and a snapshot cost, before and after the tables are filled up."""
+def _store_figures(
+    store: Store, campaign_id: str, n_candidates: int, n_rows: int
+) -> dict[str, float]:
+    """What writes and snapshots cost, before and after the tables are filled up."""
     one = _one_result()
-    small_s = _write_s(store, one, n_candidates, 64)
-    _fill(store, n_candidates + 64, n_rows)
-    big_s = _write_s(store, one, n_rows, 64)
-    many_s = _write_s(store, one, n_rows + 64, 1_024)
+    found = {"write_small_s": _write_s(store, one, n_candidates, SMALL)}
+    _fill(store, n_candidates + SMALL, n_rows)
+    found["write_big_s"] = _write_s(store, one, n_rows, SMALL)
+    found["write_many_s"] = _write_s(store, one, n_rows + SMALL, MANY)
+    found["write_again_s"] = _write_s(store, one, n_rows + SMALL, MANY)
+    store.snapshots.note_changed()
+    found["whole_s"], found["whole_cpu_s"] = _taken(store)
+    _write_s(store, one, n_rows + SMALL + MANY, MANY)
+    found["next_s"], found["next_cpu_s"] = _taken(store)
+    began = time.process_time()
+    done = store.done(campaign_id)
+    found["done_cpu_s"] = time.process_time() - began
+    own = sum(sys.getsizeof(key) + sys.getsizeof(key[0]) for key in done)
+    found["done_bytes"] = (sys.getsizeof(done) + own) / len(done)
+    found["full_mib"] = resident_bytes() / 2**20
+    return found
+
+
+def _taken(store: Store) -> tuple[float, float]:
+    """Wall and CPU seconds of one snapshot."""
     began, cpu_began = time.perf_counter(), time.process_time()
     store.snapshots.take()
-    took_s, cpu_s = time.perf_counter() - began, time.process_time() - cpu_began
-    return {
-        "write_small_s": small_s,
-        "write_big_s": big_s,
-        "write_many_s": many_s,
-        "snapshot_s": took_s,
-        "snapshot_cpu_s": cpu_s,
-        "snapshot_every_s": snapshots.pause_s(took_s),
-    }
+    return time.perf_counter() - began, time.process_time() - cpu_began
 
 
 def _one_result() -> MaterialResult:
@@ -133,14 +150,17 @@ def _fill(store: Store, first: int, end: int) -> None:
     )
 
 
-def _top_figures(db: Path) -> dict[str, float]:
-    command = [sys.executable, "-m", "screen.cli", "top", "--db", str(db)]
-    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    subprocess.run(command, check=True, capture_output=True)
-    wall_s = time.perf_counter() - began
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return {"top_cpu_s": cpu_s, "top_wall_s": wall_s}
+def _command_figures(db: Path) -> dict[str, float]:
+    """CPU and wall seconds of whole commands."""
+    found = {}
+    for name, words in COMMANDS.items():
+        command = [sys.executable, "-m", "screen.cli", *words, "--db", str(db)]
+        before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+        subprocess.run(command, check=True, capture_output=True)
+        found[f"{name}_wall_s"] = time.perf_counter() - began
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        found[f"{name}_cpu_s"] = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return found
 
 
 if __name__ == "__main__":

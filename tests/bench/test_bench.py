@@ -26,7 +26,7 @@ def test_prints_and_writes_what_it_measured(
 
 
 @pytest.mark.parametrize(
-    "name", ["acquisition", "evidence", "graph", "forward", "pathways", "pull", "voids"]
+    "name", ["acquisition", "evidence", "factors", "graph", "forward", "pathways", "pull", "voids"]
 )
 def test_absent_data_is_said_not_raised(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -55,6 +55,7 @@ def test_every_benchmark_can_be_asked_for_alone() -> None:
     assert set(BENCHES) == {
         "acquisition",
         "evidence",
+        "factors",
         "hops",
         "graph",
         "growth",
@@ -68,6 +69,7 @@ def test_every_benchmark_can_be_asked_for_alone() -> None:
         "recall",
         "stages",
         "startup",
+        "training",
         "feed",
         "million",
         "voids",
