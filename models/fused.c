@@ -8,6 +8,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "fused.h"
+
 #define MOST_CHANNELS 2048
 #define EPSILON 1e-6f
 
@@ -35,41 +37,6 @@ typedef struct {
     const int64_t *cell;      /* (rows,) first of the four lines of the table */
     const float *share;       /* (rows, 4) what each of the four counts */
 } Convolution;
-
-#if defined(__GNUC__) || defined(__clang__)
-#define INLINE static inline __attribute__((always_inline))
-#define RESTRICT __restrict__
-#else
-#define INLINE static inline
-#define RESTRICT
-#endif
-#if defined(_OPENMP) || defined(__GNUC__)
-#define SIMD _Pragma("omp simd")
-#else
-#define SIMD
-#endif
-
-/* 1 + exp(-x), exp to 1e-7. The exponent is bounded (as an integer: no order of floats, so that what
- * is not a number stays so), which keeps the product of two of these finite. */
-INLINE float one_and_exp(float x) {
-    const float n = (x * -1.44269504f + 12582912.0f) - 12582912.0f;
-    float r = -x - n * 0.693359375f;
-    r = r + n * 2.12194440e-4f;
-    float p = 1.9875691500e-4f;
-    p = p * r + 1.3981999507e-3f;
-    p = p * r + 8.3334519073e-3f;
-    p = p * r + 4.1665795894e-2f;
-    p = p * r + 1.6666665459e-1f;
-    p = p * r + 5.0000001201e-1f;
-    p = p * (r * r) + r + 1.0f;
-    int32_t exponent = (int32_t)n;
-    exponent = exponent < -126 ? -126 : exponent;
-    exponent = exponent > 62 ? 62 : exponent;
-    exponent = (exponent + 127) << 23;
-    float power;
-    memcpy(&power, &exponent, sizeof power);
-    return 1.0f + p * power;
-}
 
 INLINE void gate_row(int64_t width, const float *RESTRICT logits, const float *RESTRICT from,
                      const float *RESTRICT into, const float *RESTRICT message, float weight,

@@ -7,15 +7,12 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "fused_units.h"
+
 #if defined(_WIN32)
 #define EXPORTED __declspec(dllexport)
 #else
 #define EXPORTED __attribute__((visibility("default")))
-#endif
-
-#if defined(__linux__) && defined(__x86_64__) && \
-    ((defined(__clang__) && __clang_major__ >= 12) || (!defined(__clang__) && __GNUC__ >= 11))
-#define MATRIX_UNITS 1
 #endif
 
 #define BLOCK 32           /* rows and columns of a step: two by two tiles */
@@ -46,27 +43,6 @@ MATRIX static void split_rows(const float *x, int64_t rows, int64_t n_in, uint16
         }
     }
 }
-
-/* Tiles 0-3 hold the result, 4-5 rows, 6-7 columns. */
-#define MULTIPLY()              \
-    _tile_dpbf16ps(0, 4, 6);    \
-    _tile_dpbf16ps(1, 4, 7);    \
-    _tile_dpbf16ps(2, 5, 6);    \
-    _tile_dpbf16ps(3, 5, 7)
-#define LOAD_ROWS(part, k)                              \
-    _tile_loadd(4, (part) + (k), 2 * n_in);             \
-    _tile_loadd(5, (part) + 16 * n_in + (k), 2 * n_in)
-#define LOAD_COLUMNS(part, k)                           \
-    _tile_loadd(6, (part) + 32 * (k), 64);              \
-    _tile_loadd(7, (part) + 32 * (k) + 512, 64)
-
-/* A constant: compilers do not see that the instruction reads more than its first bytes. */
-static const struct {
-    uint8_t palette, start, reserved[14];
-    uint16_t bytes[16];
-    uint8_t rows[16];
-} EIGHT_TILES __attribute__((aligned(64))) = {
-    1, 0, {0}, {64, 64, 64, 64, 64, 64, 64, 64}, {16, 16, 16, 16, 16, 16, 16, 16}};
 
 MATRIX static void multiply(const float *x, int64_t rows, int64_t n_in, const uint16_t *weight,
                             int64_t n_out, const float *bias, float *out, int parts) {

@@ -10,23 +10,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fused.h"
+#include "fused_units.h"
+
 #define MOST_CHANNELS 2048
 #define ROWS 32             /* of a step forward */
 #define MANY_ROWS 64        /* of a step backward: sums over rows need more of them to pay */
 #define EPSILON 1e-6f
-
-void ionscreen_units_begin(void);
-void ionscreen_units_end(void);
-void ionscreen_units_arrange(const float *matrix, int64_t row_step, int64_t column_step,
-                             int64_t n_in, int64_t n_out, uint16_t *to);
-void ionscreen_units_rows(const float *x, int64_t x_step, int64_t rows, int64_t n_in,
-                          const uint16_t *matrix, int64_t n_out, const float *bias,
-                          const float *begin, float *out, int64_t out_step,
-                          const float *next, const float *other, int64_t n_next);
-void ionscreen_units_columns(const float *left, int64_t left_step, const float *right,
-                             int64_t right_step, int64_t rows, int64_t n_left, int64_t n_right,
-                             float *sum, const float *next, const float *other,
-                             int64_t n_next);
 
 typedef struct {
     int64_t width;            /* channels of logits, a multiple of 16, at most MOST_CHANNELS */
@@ -70,40 +60,6 @@ typedef struct {
     float *grad_matrix;       /* (width, n_in), added to; or NULL */
     double *grad_bias;        /* (width,), added to, without a gate; or NULL */
 } Stage;
-
-#if defined(__GNUC__) || defined(__clang__)
-#define INLINE static inline __attribute__((always_inline))
-#define RESTRICT __restrict__
-#else
-#define INLINE static inline
-#define RESTRICT
-#endif
-#if defined(_OPENMP) || defined(__GNUC__)
-#define SIMD _Pragma("omp simd")
-#else
-#define SIMD
-#endif
-
-/* 1 + exp(-x), as in fused.c. */
-INLINE float one_and_exp(float x) {
-    const float n = (x * -1.44269504f + 12582912.0f) - 12582912.0f;
-    float r = -x - n * 0.693359375f;
-    r = r + n * 2.12194440e-4f;
-    float p = 1.9875691500e-4f;
-    p = p * r + 1.3981999507e-3f;
-    p = p * r + 8.3334519073e-3f;
-    p = p * r + 4.1665795894e-2f;
-    p = p * r + 1.6666665459e-1f;
-    p = p * r + 5.0000001201e-1f;
-    p = p * (r * r) + r + 1.0f;
-    int32_t exponent = (int32_t)n;
-    exponent = exponent < -126 ? -126 : exponent;
-    exponent = exponent > 62 ? 62 : exponent;
-    exponent = (exponent + 127) << 23;
-    float power;
-    memcpy(&power, &exponent, sizeof power);
-    return 1.0f + p * power;
-}
 
 /* The slope of SiLU. */
 INLINE float slope(float x) {
